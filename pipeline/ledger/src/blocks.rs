@@ -1,0 +1,77 @@
+//! Sealing on disk: tiles, signature, header line and checkpoint, in the order of durability.
+
+use std::fs::File;
+use std::io::Write as _;
+
+use graven_record::Hash;
+
+use crate::signer::Signer;
+use crate::tiles::TileWriter;
+use crate::{BlockHeader, LedgerError, Paths, files};
+
+/// Signs and stores block headers. Source: `schemas/format.md`, section 6.
+#[derive(Debug)]
+pub struct BlockWriter {
+    paths: Paths,
+    tiles: TileWriter,
+    headers: File,
+    signer: Signer,
+}
+
+impl BlockWriter {
+    pub(crate) fn open(
+        paths: &Paths,
+        tiles: TileWriter,
+        signer: Signer,
+    ) -> Result<Self, LedgerError> {
+        let (headers, created) = files::open_append(&paths.blocks())?;
+        if created {
+            files::sync_dir(paths.dir())?;
+        }
+        Ok(Self {
+            paths: paths.clone(),
+            tiles,
+            headers,
+            signer,
+        })
+    }
+
+    /// Adds the leaf hashes of records that are durable, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Io`]
+    pub fn append(&mut self, leaves: &[Hash]) -> Result<(), LedgerError> {
+        self.tiles.append(leaves)
+    }
+
+    /// Signs the header of a block whose records are durable and whose leaves were all appended,
+    /// and makes it and its checkpoint durable. Returns the header with its checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`]; the process must not go on writing then.
+    pub fn seal(
+        &mut self,
+        header: BlockHeader,
+        now_unix_s: u64,
+    ) -> Result<BlockHeader, LedgerError> {
+        self.tiles.sync()?;
+        let note = self.signer.sign(header.size, header.root, now_unix_s)?;
+        let header = BlockHeader {
+            checkpoint: Some(note.clone()),
+            ..header
+        };
+        let path = self.paths.blocks();
+        let mut line = header.to_line();
+        line.push(b'\n');
+        self.headers
+            .write_all(&line)
+            .map_err(LedgerError::io("write", &path))?;
+        self.headers
+            .sync_data()
+            .map_err(LedgerError::io("sync", &path))?;
+        files::replace(&self.paths.checkpoint(), note.as_bytes(), 0o644)?;
+        Ok(header)
+    }
+}

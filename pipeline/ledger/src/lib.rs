@@ -1,0 +1,44 @@
+//! The Graven ledger: the chain and its tree, and how they stand on disk.
+//!
+//! Writing and recovery are here, and so is all that a reader shares with them. The specification
+//! is `schemas/format.md`.
+
+mod blocks;
+mod chain;
+mod create;
+mod error;
+mod files;
+mod header;
+mod info;
+mod line;
+mod lines;
+mod note;
+mod paths;
+pub mod proof;
+mod reader;
+mod recovery;
+mod segment;
+mod signer;
+mod tiles;
+mod tree;
+
+pub use blocks::BlockWriter;
+pub use chain::{BLOCK_RECORDS_MAX, Chain, ChainError, Lines, Receipt, Run, Step};
+pub use create::{Created, create};
+pub use error::LedgerError;
+pub use files::replace as replace_file;
+pub use header::BlockHeader;
+pub use info::LedgerInfo;
+pub use line::{LineError, Members, Placement};
+pub use lines::{LineReader, ReadLine};
+pub use note::{
+    Checkpoint, KeyParseError, NoteError, PrivateKey, SignedCheckpoint, VerifierKey,
+    open_checkpoint,
+};
+pub use paths::Paths;
+pub use reader::{Found, SegmentCursor, find};
+pub use recovery::{Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, open};
+pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
+pub use signer::{Signer, SignerState};
+pub use tiles::{TILE_HASHES, TileReader};
+pub use tree::Frontier;

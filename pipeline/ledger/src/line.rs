@@ -1,0 +1,186 @@
+//! One stored line, read back: the members that place a record in its ledger.
+
+use graven_record::canonical::{self, NotCanonical};
+use graven_record::{Hash, RECORD_BYTES_MAX, Timestamp};
+
+/// Why a stored line is not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// The bytes are not in canonical form.
+    #[error(transparent)]
+    NotCanonical(#[from] NotCanonical),
+    /// Longer than any record may be.
+    #[error("{0} bytes long, the limit is {RECORD_BYTES_MAX}")]
+    TooLong(usize),
+    /// A member is missing or of the wrong form.
+    #[error("the member `{0}` is missing or malformed")]
+    Member(&'static str),
+}
+
+/// The top-level members of a record, as canonical bytes.
+#[derive(Debug, Default, Clone)]
+#[expect(missing_docs, reason = "each field is the member of its name")]
+pub struct Members<'a> {
+    pub action: Option<&'a [u8]>,
+    pub actor: Option<&'a [u8]>,
+    pub detail: Option<&'a [u8]>,
+    pub enforcement: Option<&'a [u8]>,
+    pub epoch: Option<&'a [u8]>,
+    pub gap: Option<&'a [u8]>,
+    pub kind: Option<&'a [u8]>,
+    pub ledger: Option<&'a [u8]>,
+    pub mono_ns: Option<&'a [u8]>,
+    pub prev: Option<&'a [u8]>,
+    pub process: Option<&'a [u8]>,
+    pub schema_version: Option<&'a [u8]>,
+    pub seq: Option<&'a [u8]>,
+    pub source: Option<&'a [u8]>,
+    pub subject: Option<&'a [u8]>,
+    pub syscall: Option<&'a [u8]>,
+    pub timestamp_truetime: Option<&'a [u8]>,
+    pub trace_id: Option<&'a [u8]>,
+    pub verdict: Option<&'a [u8]>,
+    pub place: Option<&'a [u8]>,
+    /// First member that the format does not know.
+    pub unknown: Option<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    /// Reads a record's canonical bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError::NotCanonical`] or [`LineError::TooLong`].
+    pub fn read(record: &'a [u8]) -> Result<Self, LineError> {
+        if record.len() > RECORD_BYTES_MAX {
+            return Err(LineError::TooLong(record.len()));
+        }
+        let mut members = Self::default();
+        canonical::object(record, |key, value| match members.slot(key) {
+            Some(slot) => *slot = Some(value),
+            None => members.note_unknown(key),
+        })?;
+        Ok(members)
+    }
+
+    fn slot(&mut self, key: &str) -> Option<&mut Option<&'a [u8]>> {
+        Some(match key {
+            "action" => &mut self.action,
+            "actor" => &mut self.actor,
+            "detail" => &mut self.detail,
+            "enforcement" => &mut self.enforcement,
+            "epoch" => &mut self.epoch,
+            "gap" => &mut self.gap,
+            "kind" => &mut self.kind,
+            "ledger" => &mut self.ledger,
+            "mono_ns" => &mut self.mono_ns,
+            "prev" => &mut self.prev,
+            "process" => &mut self.process,
+            "schema_version" => &mut self.schema_version,
+            "seq" => &mut self.seq,
+            "source" => &mut self.source,
+            "subject" => &mut self.subject,
+            "syscall" => &mut self.syscall,
+            "timestamp_truetime" => &mut self.timestamp_truetime,
+            "trace_id" => &mut self.trace_id,
+            "verdict" => &mut self.verdict,
+            "where" => &mut self.place,
+            _ => return None,
+        })
+    }
+
+    fn note_unknown(&mut self, key: &'a str) {
+        const OPTIONAL: [&str; 5] = [
+            "bytes_severed",
+            "external_trace_id",
+            "occurred",
+            "payload",
+            "target_host",
+        ];
+        if self.unknown.is_none() && !OPTIONAL.contains(&key) {
+            self.unknown = Some(key);
+        }
+    }
+}
+
+/// What the chain has to know of a stored record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// Leaf index.
+    pub seq: u64,
+    /// Leaf hash of the record before.
+    pub prev: Hash,
+    /// `seq` of the newest `pipeline.started`.
+    pub epoch: u64,
+    /// Start of the interval that holds the record's true time.
+    pub earliest: Timestamp,
+    /// End of that interval.
+    pub latest: Timestamp,
+    /// True for `kind: gap`.
+    pub is_gap: bool,
+    /// True for the first record of a block.
+    pub opens_block: bool,
+    /// True for `pipeline.started`.
+    pub begins_epoch: bool,
+    /// True for `pipeline.stopped`.
+    pub ends_run: bool,
+}
+
+impl Placement {
+    /// Reads what places a record from its members.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError::Member`] with the first member that is missing or malformed; `ledger` where it
+    /// is another ledger's.
+    pub fn read(members: &Members<'_>, origin: &str) -> Result<Self, LineError> {
+        let bad = LineError::Member;
+        let unsigned =
+            |value: Option<&[u8]>, name| value.and_then(canonical::unsigned).ok_or(bad(name));
+        let is = |value: Option<&[u8]>, text: &str| {
+            value
+                .and_then(canonical::string)
+                .is_some_and(|it| it == text)
+        };
+        if !is(members.ledger, origin) {
+            return Err(bad("ledger"));
+        }
+        let prev = members
+            .prev
+            .and_then(canonical::string)
+            .ok_or(bad("prev"))?;
+        let (earliest, latest) = interval(
+            members
+                .timestamp_truetime
+                .ok_or(bad("timestamp_truetime"))?,
+        )
+        .ok_or(bad("timestamp_truetime"))?;
+        let is_system = is(members.kind, "system");
+        Ok(Self {
+            seq: unsigned(members.seq, "seq")?,
+            prev: prev.parse().map_err(|_| bad("prev"))?,
+            epoch: unsigned(members.epoch, "epoch")?,
+            earliest,
+            latest,
+            is_gap: is(members.kind, "gap"),
+            opens_block: is_system && is(members.action, "block.opened"),
+            begins_epoch: is_system && is(members.action, "pipeline.started"),
+            ends_run: is_system && is(members.action, "pipeline.stopped"),
+        })
+    }
+}
+
+/// Reads `{clock?, earliest, latest}`.
+fn interval(value: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let (mut earliest, mut latest, mut strange) = (None, None, false);
+    let time = |value| canonical::string(value).and_then(|text| Timestamp::parse(&text));
+    canonical::object(value, |key, value| match key {
+        "clock" => strange |= value != b"\"unsynchronised\"",
+        "earliest" => earliest = time(value),
+        "latest" => latest = time(value),
+        _ => strange = true,
+    })
+    .ok()?;
+    let interval = (earliest?, latest?);
+    (!strange && interval.0 <= interval.1).then_some(interval)
+}

@@ -1,0 +1,79 @@
+//! Where things are in a ledger directory. Source: `schemas/format.md`, section 3.
+
+use std::path::{Path, PathBuf};
+
+/// The paths of one ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    dir: PathBuf,
+}
+
+impl Paths {
+    /// The paths below `dir`.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// The ledger directory itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// `ledger.json`
+    #[must_use]
+    pub fn info(&self) -> PathBuf {
+        self.dir.join("ledger.json")
+    }
+
+    /// `lock`
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    /// `segments/`
+    #[must_use]
+    pub fn segments(&self) -> PathBuf {
+        self.dir.join("segments")
+    }
+
+    /// The segment whose first record is `first`.
+    #[must_use]
+    pub fn segment(&self, first: u64) -> PathBuf {
+        self.segments().join(format!("{first:020}.jsonl"))
+    }
+
+    /// `blocks.jsonl`
+    #[must_use]
+    pub fn blocks(&self) -> PathBuf {
+        self.dir.join("blocks.jsonl")
+    }
+
+    /// `tile/`
+    #[must_use]
+    pub fn tiles(&self) -> PathBuf {
+        self.dir.join("tile")
+    }
+
+    /// The hashes of one level.
+    #[must_use]
+    pub fn tile_level(&self, level: u32) -> PathBuf {
+        self.tiles().join(level.to_string())
+    }
+
+    /// `checkpoint`
+    #[must_use]
+    pub fn checkpoint(&self) -> PathBuf {
+        self.dir.join("checkpoint")
+    }
+
+    /// `torn/`
+    #[must_use]
+    pub fn torn(&self) -> PathBuf {
+        self.dir.join("torn")
+    }
+}

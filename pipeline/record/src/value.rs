@@ -1,0 +1,249 @@
+//! JSON from outside, read strictly.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Deserializer, Serialize, Serializer};
+
+use crate::{DEPTH_MAX, INTEGER_MAX};
+
+/// A JSON value that a record can hold.
+///
+/// Serialised by `serde_json` it is in RFC 8785 canonical form: members stand in UTF-16 order, and
+/// `serde_json`'s compact strings and integers are those of RFC 8785.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// An integer within ±(2^53−1).
+    Integer(i64),
+    /// A string.
+    String(String),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object, its members in canonical order.
+    Object(Vec<(String, Value)>),
+}
+
+/// Why a text is refused, and at which member.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ValueError {
+    /// The member, as a path such as `payload.after.price`; empty for the whole.
+    pub member: String,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.member.is_empty() {
+            write!(f, "`{}`: ", self.member)?;
+        }
+        f.write_str(&self.problem)
+    }
+}
+
+impl ValueError {
+    /// An error at `member`.
+    #[must_use]
+    pub fn at(member: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            member: member.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl Value {
+    /// Reads one JSON text.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError`] for what is no JSON, and for what a record cannot hold: invalid UTF-8,
+    /// repeated keys, lone surrogates, numbers that are not integers within ±(2^53−1), and nesting
+    /// deeper than [`DEPTH_MAX`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, ValueError> {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            ValueError::at("", format!("invalid UTF-8 at byte {}", error.valid_up_to()))
+        })?;
+        let path = Path::default();
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let value = Strict {
+            path: &path,
+            depth: 0,
+        }
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value));
+        value.map_err(|error| ValueError::at(path.to_string(), plain(&error)))
+    }
+
+    /// The kind of value, in words.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Integer(_) => "an integer",
+            Self::String(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// serde_json's message for a single line: the line number says nothing.
+fn plain(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at byte ")
+}
+
+/// The way to the member being read; left standing where an error occurs.
+#[derive(Default)]
+struct Path(RefCell<Vec<String>>);
+
+impl Path {
+    fn within<T, E>(&self, step: String, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.0.borrow_mut().push(step);
+        let value = read()?;
+        self.0.borrow_mut().pop();
+        Ok(value)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.borrow().join("."))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    path: &'a Path,
+    depth: usize,
+}
+
+impl Strict<'_> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth == DEPTH_MAX {
+            return Err(E::custom(format_args!("nested deeper than {DEPTH_MAX}")));
+        }
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        if value.unsigned_abs() > INTEGER_MAX.unsigned_abs() {
+            return Err(E::custom(format_args!(
+                "number {value} is beyond 2^53-1: send it as a string"
+            )));
+        }
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) => Err(E::custom(format_args!(
+                "number {value} is beyond 2^53-1: send it as a string"
+            ))),
+        }
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value, E> {
+        Err(E::custom(
+            "number is not a plain integer within 2^53-1 (fraction, exponent, -0 or too large): send it as a string",
+        ))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let seed = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = self
+            .path
+            .within(items.len().to_string(), || access.next_element_seed(seed))?
+        {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let seed = self.deeper()?;
+        let mut members: Vec<(String, Value)> = Vec::new();
+        while let Some(key) = access.next_key::<String>()? {
+            let value = self
+                .path
+                .within(key.clone(), || access.next_value_seed(seed))?;
+            members.push((key, value));
+        }
+        members.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        if let Some(twice) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return self.path.within(twice[0].0.clone(), || {
+                Err(A::Error::custom("the key is given twice"))
+            });
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Integer(value) => serializer.serialize_i64(*value),
+            Self::String(value) => serializer.serialize_str(value),
+            Self::Array(items) => {
+                let mut seq = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    seq.serialize_element(item)?;
+                }
+                seq.end()
+            }
+            Self::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (key, value) in members {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
