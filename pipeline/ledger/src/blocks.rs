@@ -28,12 +28,7 @@ impl BlockWriter {
         if created {
             files::sync_dir(paths.dir())?;
         }
-        Ok(Self {
-            paths: paths.clone(),
-            tiles,
-            headers,
-            signer,
-        })
+        Ok(Self { paths: paths.clone(), tiles, headers, signer })
     }
 
     /// Adds the leaf hashes of records that are durable, in order.
@@ -58,19 +53,12 @@ impl BlockWriter {
     ) -> Result<BlockHeader, LedgerError> {
         self.tiles.sync()?;
         let note = self.signer.sign(header.size, header.root, now_unix_s)?;
-        let header = BlockHeader {
-            checkpoint: Some(note.clone()),
-            ..header
-        };
+        let header = BlockHeader { checkpoint: Some(note.clone()), ..header };
         let path = self.paths.blocks();
         let mut line = header.to_line();
         line.push(b'\n');
-        self.headers
-            .write_all(&line)
-            .map_err(LedgerError::io("write", &path))?;
-        self.headers
-            .sync_data()
-            .map_err(LedgerError::io("sync", &path))?;
+        self.headers.write_all(&line).map_err(LedgerError::io("write", &path))?;
+        self.headers.sync_data().map_err(LedgerError::io("sync", &path))?;
         files::replace(&self.paths.checkpoint(), note.as_bytes(), 0o644)?;
         Ok(header)
     }

@@ -33,15 +33,7 @@ impl Run {
         detail: &'a Value,
         time: TrueTime,
     ) -> Draft<'a> {
-        self.own(
-            action,
-            subject,
-            Body::System {
-                detail,
-                process: None,
-            },
-            time,
-        )
+        self.own(action, subject, Body::System { detail, process: None }, time)
     }
 
     /// A record that Graven writes of itself, of any kind.
@@ -55,23 +47,12 @@ impl Run {
     ) -> Draft<'a> {
         Draft {
             action,
-            actor: Actor {
-                id: "graven".into(),
-                kind: ActorKind::System,
-                via: None,
-            },
+            actor: Actor { id: "graven".into(), kind: ActorKind::System, via: None },
             body,
             ledger: &self.ledger,
-            place: Where {
-                device: None,
-                host: self.host.as_str().into(),
-                ip: None,
-            },
+            place: Where { device: None, host: self.host.as_str().into(), ip: None },
             source: Source::System,
-            subject: Subject {
-                id: Text::from(id),
-                kind: kind.into(),
-            },
+            subject: Subject { id: Text::from(id), kind: kind.into() },
             time,
             trace_id: &self.trace_id,
         }
@@ -150,6 +131,9 @@ pub enum ChainError {
         /// What the record names.
         actual: Hash,
     },
+    /// It stands outside any block: the first record of a block is `block.opened`.
+    #[error("record {0} begins a block and is no `block.opened`")]
+    OutsideBlock(u64),
     /// It names another epoch.
     #[error("`epoch` is {actual}, expected {expected}")]
     Epoch {
@@ -220,13 +204,8 @@ impl Chain {
         steps: &mut Vec<Step>,
         receipts: &mut Vec<Receipt>,
     ) {
-        let mut lines = Lines {
-            first: self.size(),
-            ..Lines::default()
-        };
-        lines
-            .bytes
-            .reserve(batch.bytes_len() + batch.drafts().len() * 128);
+        let mut lines = Lines { first: self.size(), ..Lines::default() };
+        lines.bytes.reserve(batch.bytes_len() + batch.drafts().len() * 128);
         for (index, meta) in batch.drafts().iter().enumerate() {
             if self.block_ends_before(meta) {
                 if !lines.leaves.is_empty() {
@@ -281,11 +260,7 @@ impl Chain {
             self.epoch = seq;
         }
         let start = lines.bytes.len();
-        let stamp = Stamp {
-            epoch: self.epoch,
-            prev: self.head,
-            seq,
-        };
+        let stamp = Stamp { epoch: self.epoch, prev: self.head, seq };
         batch.stamp(index, &stamp, &mut lines.bytes);
         let leaf = leaf_hash(&lines.bytes[start..]);
         lines.bytes.push(b'\n');
@@ -340,33 +315,19 @@ impl Chain {
         leaf: Hash,
     ) -> Result<Option<BlockHeader>, ChainError> {
         if record.seq != self.size() {
-            return Err(ChainError::Seq {
-                expected: self.size(),
-                actual: record.seq,
-            });
+            return Err(ChainError::Seq { expected: self.size(), actual: record.seq });
         }
         if record.prev != self.head {
-            return Err(ChainError::Prev {
-                expected: self.head,
-                actual: record.prev,
-            });
+            return Err(ChainError::Prev { expected: self.head, actual: record.prev });
         }
-        let epoch = if record.begins_epoch {
-            record.seq
-        } else {
-            self.epoch
-        };
+        if self.open.is_none() && !record.opens_block {
+            return Err(ChainError::OutsideBlock(record.seq));
+        }
+        let epoch = if record.begins_epoch { record.seq } else { self.epoch };
         if record.epoch != epoch {
-            return Err(ChainError::Epoch {
-                expected: epoch,
-                actual: record.epoch,
-            });
+            return Err(ChainError::Epoch { expected: epoch, actual: record.epoch });
         }
-        let sealed = if record.opens_block {
-            self.seal()
-        } else {
-            None
-        };
+        let sealed = if record.opens_block { self.seal() } else { None };
         self.epoch = epoch;
         if record.opens_block {
             self.open = Some(OpenBlock {

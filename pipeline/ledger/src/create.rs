@@ -63,12 +63,7 @@ pub fn create(
     }
     let key = PrivateKey::from_seed(origin.clone(), &seed);
     let verifier = key.verifier();
-    let info = LedgerInfo {
-        created,
-        id: hex::encode(id),
-        key: verifier.to_string(),
-        origin,
-    };
+    let info = LedgerInfo { created, id: hex::encode(id), key: verifier.to_string(), origin };
 
     let paths = Paths::new(dir);
     files::make_dir(dir)?;
@@ -81,12 +76,7 @@ pub fn create(
     files::write_new(&paths.info(), &info.to_bytes(), 0o444)?;
     let dir = fs::canonicalize(dir).map_err(LedgerError::io("find", dir))?;
     files::sync_dir(dir.parent().unwrap_or(&dir))?;
-    Ok(Created {
-        info,
-        key_path: key_path.to_owned(),
-        verifier_path,
-        verifier,
-    })
+    Ok(Created { info, key_path: key_path.to_owned(), verifier_path, verifier })
 }
 
 /// `path` with `suffix` appended to its last part.

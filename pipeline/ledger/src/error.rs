@@ -73,11 +73,7 @@ impl LedgerError {
     /// An [`LedgerError::Io`] maker for `map_err`.
     pub fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            operation,
-            path,
-            source,
-        }
+        move |source| Self::Io { operation, path, source }
     }
 
     /// An [`LedgerError::Corrupt`] of a whole file.

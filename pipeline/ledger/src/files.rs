@@ -10,10 +10,7 @@ use crate::LedgerError;
 
 /// Creates a directory that only its owner may enter. Its parents must exist.
 pub(crate) fn make_dir(path: &Path) -> Result<(), LedgerError> {
-    DirBuilder::new()
-        .mode(0o700)
-        .create(path)
-        .map_err(LedgerError::io("create", path))
+    DirBuilder::new().mode(0o700).create(path).map_err(LedgerError::io("create", path))
 }
 
 /// Syncs a directory's entries.
@@ -32,11 +29,7 @@ fn parent(path: &Path) -> &Path {
 /// Creates a file that must not exist.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), LedgerError> {
     let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     };

@@ -46,10 +46,7 @@ impl BlockHeader {
     /// The header hash: of the canonical line without `checkpoint`, so a function of the records.
     #[must_use]
     pub fn hash(&self) -> Hash {
-        let unsigned = Self {
-            checkpoint: None,
-            ..self.clone()
-        };
+        let unsigned = Self { checkpoint: None, ..self.clone() };
         sha256(&unsigned.to_line())
     }
 

@@ -36,11 +36,7 @@ impl LedgerInfo {
         let info: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let key = info.verifier_key()?;
         if *key.origin() != info.origin {
-            return Err(format!(
-                "its key is of `{}`, not of `{}`",
-                key.origin(),
-                info.origin
-            ));
+            return Err(format!("its key is of `{}`, not of `{}`", key.origin(), info.origin));
         }
         Ok((info, sha256(bytes)))
     }
@@ -51,8 +47,6 @@ impl LedgerInfo {
     ///
     /// What is wrong with it, in words.
     pub fn verifier_key(&self) -> Result<VerifierKey, String> {
-        self.key
-            .parse()
-            .map_err(|error: crate::KeyParseError| error.to_string())
+        self.key.parse().map_err(|error: crate::KeyParseError| error.to_string())
     }
 }

@@ -33,11 +33,11 @@ pub use line::{LineError, Members, Placement};
 pub use lines::{LineReader, ReadLine};
 pub use note::{
     Checkpoint, KeyParseError, NoteError, PrivateKey, SignedCheckpoint, VerifierKey,
-    open_checkpoint,
+    open_checkpoint, open_signed,
 };
 pub use paths::Paths;
 pub use reader::{Found, SegmentCursor, find};
-pub use recovery::{Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, open};
+pub use recovery::{Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open};
 pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
 pub use signer::{Signer, SignerState};
 pub use tiles::{TILE_HASHES, TileReader};

@@ -23,13 +23,17 @@ pub enum LineError {
 pub struct Members<'a> {
     pub action: Option<&'a [u8]>,
     pub actor: Option<&'a [u8]>,
+    pub bytes_severed: Option<&'a [u8]>,
     pub detail: Option<&'a [u8]>,
     pub enforcement: Option<&'a [u8]>,
     pub epoch: Option<&'a [u8]>,
+    pub external_trace_id: Option<&'a [u8]>,
     pub gap: Option<&'a [u8]>,
     pub kind: Option<&'a [u8]>,
     pub ledger: Option<&'a [u8]>,
     pub mono_ns: Option<&'a [u8]>,
+    pub occurred: Option<&'a [u8]>,
+    pub payload: Option<&'a [u8]>,
     pub prev: Option<&'a [u8]>,
     pub process: Option<&'a [u8]>,
     pub schema_version: Option<&'a [u8]>,
@@ -37,6 +41,7 @@ pub struct Members<'a> {
     pub source: Option<&'a [u8]>,
     pub subject: Option<&'a [u8]>,
     pub syscall: Option<&'a [u8]>,
+    pub target_host: Option<&'a [u8]>,
     pub timestamp_truetime: Option<&'a [u8]>,
     pub trace_id: Option<&'a [u8]>,
     pub verdict: Option<&'a [u8]>,
@@ -58,7 +63,7 @@ impl<'a> Members<'a> {
         let mut members = Self::default();
         canonical::object(record, |key, value| match members.slot(key) {
             Some(slot) => *slot = Some(value),
-            None => members.note_unknown(key),
+            None => members.unknown = members.unknown.or(Some(key)),
         })?;
         Ok(members)
     }
@@ -67,13 +72,17 @@ impl<'a> Members<'a> {
         Some(match key {
             "action" => &mut self.action,
             "actor" => &mut self.actor,
+            "bytes_severed" => &mut self.bytes_severed,
             "detail" => &mut self.detail,
             "enforcement" => &mut self.enforcement,
             "epoch" => &mut self.epoch,
+            "external_trace_id" => &mut self.external_trace_id,
             "gap" => &mut self.gap,
             "kind" => &mut self.kind,
             "ledger" => &mut self.ledger,
             "mono_ns" => &mut self.mono_ns,
+            "occurred" => &mut self.occurred,
+            "payload" => &mut self.payload,
             "prev" => &mut self.prev,
             "process" => &mut self.process,
             "schema_version" => &mut self.schema_version,
@@ -81,6 +90,7 @@ impl<'a> Members<'a> {
             "source" => &mut self.source,
             "subject" => &mut self.subject,
             "syscall" => &mut self.syscall,
+            "target_host" => &mut self.target_host,
             "timestamp_truetime" => &mut self.timestamp_truetime,
             "trace_id" => &mut self.trace_id,
             "verdict" => &mut self.verdict,
@@ -88,23 +98,11 @@ impl<'a> Members<'a> {
             _ => return None,
         })
     }
-
-    fn note_unknown(&mut self, key: &'a str) {
-        const OPTIONAL: [&str; 5] = [
-            "bytes_severed",
-            "external_trace_id",
-            "occurred",
-            "payload",
-            "target_host",
-        ];
-        if self.unknown.is_none() && !OPTIONAL.contains(&key) {
-            self.unknown = Some(key);
-        }
-    }
 }
 
 /// What the chain has to know of a stored record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, no state machine")]
 pub struct Placement {
     /// Leaf index.
     pub seq: u64,
@@ -138,23 +136,15 @@ impl Placement {
         let unsigned =
             |value: Option<&[u8]>, name| value.and_then(canonical::unsigned).ok_or(bad(name));
         let is = |value: Option<&[u8]>, text: &str| {
-            value
-                .and_then(canonical::string)
-                .is_some_and(|it| it == text)
+            value.and_then(canonical::string).is_some_and(|it| it == text)
         };
         if !is(members.ledger, origin) {
             return Err(bad("ledger"));
         }
-        let prev = members
-            .prev
-            .and_then(canonical::string)
-            .ok_or(bad("prev"))?;
-        let (earliest, latest) = interval(
-            members
-                .timestamp_truetime
-                .ok_or(bad("timestamp_truetime"))?,
-        )
-        .ok_or(bad("timestamp_truetime"))?;
+        let prev = members.prev.and_then(canonical::string).ok_or(bad("prev"))?;
+        let (earliest, latest) =
+            interval(members.timestamp_truetime.ok_or(bad("timestamp_truetime"))?)
+                .ok_or(bad("timestamp_truetime"))?;
         let is_system = is(members.kind, "system");
         Ok(Self {
             seq: unsigned(members.seq, "seq")?,
@@ -178,7 +168,8 @@ fn interval(value: &[u8]) -> Option<(Timestamp, Timestamp)> {
         "clock" => strange |= value != b"\"unsynchronised\"",
         "earliest" => earliest = time(value),
         "latest" => latest = time(value),
-        _ => strange = true,
+        // Members that a later version adds are kept and reported, like any others.
+        _ => {}
     })
     .ok()?;
     let interval = (earliest?, latest?);

@@ -32,14 +32,7 @@ pub struct LineReader<R> {
 impl<R: Read> LineReader<R> {
     /// Reads `source`, refusing lines over `limit` bytes.
     pub fn new(source: R, limit: usize) -> Self {
-        Self {
-            source,
-            limit,
-            buffer: Vec::new(),
-            start: 0,
-            offset: 0,
-            at_end: false,
-        }
+        Self { source, limit, buffer: Vec::new(), start: 0, offset: 0, at_end: false }
     }
 
     /// Gives the next line and its byte offset; `None` at the end.
@@ -70,13 +63,15 @@ impl<R: Read> LineReader<R> {
                     return Ok(None);
                 }
                 let offset = self.advance(searched - start);
-                return Ok(Some((
-                    offset,
-                    ReadLine::Unterminated(&self.buffer[start..]),
-                )));
+                return Ok(Some((offset, ReadLine::Unterminated(&self.buffer[start..]))));
             }
             searched -= self.fill()?;
         }
+    }
+
+    /// Whether the next line is here already: then [`Self::next_line`] does not wait for the source.
+    pub fn has_line(&self) -> bool {
+        self.at_end || memchr::memchr(b'\n', &self.buffer[self.start..]).is_some()
     }
 
     fn advance(&mut self, bytes: usize) -> u64 {

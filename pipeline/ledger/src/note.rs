@@ -67,9 +67,7 @@ impl FromStr for VerifierKey {
         );
         let (origin, id, key) = split_key(text.trim_end_matches('\n')).ok_or(BAD)?;
         if id != key_id(&origin, TYPE_ED25519, &key) {
-            return Err(KeyParseError(
-                "verifier key: its id does not fit its name and key",
-            ));
+            return Err(KeyParseError("verifier key: its id does not fit its name and key"));
         }
         let key = VerifyingKey::from_bytes(&key)
             .map_err(|_| KeyParseError("verifier key: no point of the curve"))?;
@@ -94,9 +92,7 @@ pub struct PrivateKey {
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrivateKey")
-            .field("origin", &self.origin)
-            .finish_non_exhaustive()
+        f.debug_struct("PrivateKey").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
@@ -104,38 +100,23 @@ impl PrivateKey {
     /// Makes a key for `origin` from 32 random bytes.
     #[must_use]
     pub fn from_seed(origin: Origin, seed: &[u8; 32]) -> Self {
-        Self {
-            origin,
-            key: SigningKey::from_bytes(seed),
-        }
+        Self { origin, key: SigningKey::from_bytes(seed) }
     }
 
     /// The public half.
     #[must_use]
     pub fn verifier(&self) -> VerifierKey {
-        VerifierKey {
-            origin: self.origin.clone(),
-            key: self.key.verifying_key(),
-        }
+        VerifierKey { origin: self.origin.clone(), key: self.key.verifying_key() }
     }
 
     /// The text for the key file: `PRIVATE+KEY+<origin>+<key id>+<base64(0x01 ‖ seed)>`.
     #[must_use]
     pub fn to_secret_text(&self) -> Zeroizing<String> {
         let seed = Zeroizing::new(self.key.to_bytes());
-        let id = key_id(
-            &self.origin,
-            TYPE_ED25519,
-            self.key.verifying_key().as_bytes(),
-        );
+        let id = key_id(&self.origin, TYPE_ED25519, self.key.verifying_key().as_bytes());
         let bytes = Zeroizing::new([&[TYPE_ED25519], &seed[..]].concat());
         let key = Zeroizing::new(BASE64_STANDARD.encode(&*bytes));
-        Zeroizing::new(format!(
-            "{PRIVATE_PREFIX}{}+{}+{}",
-            self.origin,
-            hex::encode(id),
-            *key
-        ))
+        Zeroizing::new(format!("{PRIVATE_PREFIX}{}+{}+{}", self.origin, hex::encode(id), *key))
     }
 
     /// Signs `checkpoint` at `unix_s`: the note signature, then the log's own cosignature.
@@ -151,11 +132,7 @@ impl PrivateKey {
         let note = self.key.sign(text.as_bytes()).to_bytes();
         let cosignature = self.key.sign(cosigned(unix_s, &text).as_bytes()).to_bytes();
         let timed = [&unix_s.to_be_bytes()[..], &cosignature].concat();
-        format!(
-            "{text}\n{}{}",
-            line(TYPE_ED25519, &note),
-            line(TYPE_COSIGNATURE, &timed)
-        )
+        format!("{text}\n{}{}", line(TYPE_ED25519, &note), line(TYPE_COSIGNATURE, &timed))
     }
 }
 
@@ -170,22 +147,11 @@ impl FromStr for PrivateKey {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const BAD: KeyParseError =
             KeyParseError("private key: expected `PRIVATE+KEY+<origin>+<8 hex digits>+<base64>`");
-        let rest = text
-            .trim_end_matches('\n')
-            .strip_prefix(PRIVATE_PREFIX)
-            .ok_or(BAD)?;
+        let rest = text.trim_end_matches('\n').strip_prefix(PRIVATE_PREFIX).ok_or(BAD)?;
         let (origin, id, seed) = split_key(rest).ok_or(BAD)?;
         let key = Self::from_seed(origin, &seed);
-        if id
-            != key_id(
-                &key.origin,
-                TYPE_ED25519,
-                key.key.verifying_key().as_bytes(),
-            )
-        {
-            return Err(KeyParseError(
-                "private key: its id does not fit its name and key",
-            ));
+        if id != key_id(&key.origin, TYPE_ED25519, key.key.verifying_key().as_bytes()) {
+            return Err(KeyParseError("private key: its id does not fit its name and key"));
         }
         Ok(key)
     }
@@ -238,19 +204,52 @@ pub struct SignedCheckpoint {
     pub cosigned_unix_s: u64,
 }
 
+/// What a note's lines show under one key.
+struct Opened {
+    checkpoint: Checkpoint,
+    note_signed: bool,
+    cosigned_unix_s: Option<u64>,
+}
+
 /// Opens a signed note: reads the checkpoint and requires both signatures of `key`.
 ///
 /// # Errors
 ///
 /// [`NoteError`]. Lines of other keys are ignored, as C2SP signed-note demands.
 pub fn open_checkpoint(note: &str, key: &VerifierKey) -> Result<SignedCheckpoint, NoteError> {
-    let (text, lines) = note.split_once("\n\n").ok_or(NoteError::Malformed(
-        "no empty line between text and signatures",
-    ))?;
+    let opened = open_note(note, key)?;
+    if !opened.note_signed {
+        return Err(NoteError::NotSigned("signature"));
+    }
+    Ok(SignedCheckpoint {
+        checkpoint: opened.checkpoint,
+        cosigned_unix_s: opened
+            .cosigned_unix_s
+            .ok_or(NoteError::NotSigned("timestamped cosignature"))?,
+    })
+}
+
+/// Opens a signed note of which one signature of `key`, of either type, is enough: a checkpoint as
+/// others keep it.
+///
+/// # Errors
+///
+/// [`NoteError`], also where a line of `key` does not verify.
+pub fn open_signed(note: &str, key: &VerifierKey) -> Result<Checkpoint, NoteError> {
+    let opened = open_note(note, key)?;
+    if opened.note_signed || opened.cosigned_unix_s.is_some() {
+        Ok(opened.checkpoint)
+    } else {
+        Err(NoteError::NotSigned("signature"))
+    }
+}
+
+fn open_note(note: &str, key: &VerifierKey) -> Result<Opened, NoteError> {
+    let (text, lines) = note
+        .split_once("\n\n")
+        .ok_or(NoteError::Malformed("no empty line between text and signatures"))?;
     let text = format!("{text}\n");
-    let lines = lines
-        .strip_suffix('\n')
-        .ok_or(NoteError::Malformed("no final newline"))?;
+    let lines = lines.strip_suffix('\n').ok_or(NoteError::Malformed("no final newline"))?;
     let checkpoint = parse_checkpoint(&text)?;
     if checkpoint.origin != key.origin {
         return Err(NoteError::OtherLedger {
@@ -258,31 +257,29 @@ pub fn open_checkpoint(note: &str, key: &VerifierKey) -> Result<SignedCheckpoint
             actual: checkpoint.origin,
         });
     }
-    let mut note_signed = false;
-    let mut cosigned_unix_s = None;
+    let mut opened = Opened { checkpoint, note_signed: false, cosigned_unix_s: None };
+    let public = key.key.as_bytes();
     for line in lines.split('\n') {
         let (name, id, payload) = parse_signature(line)?;
-        let public = key.key.as_bytes();
         if name != key.origin.as_str() {
             continue;
         }
+        // One false line of the key spoils the note, whatever its other lines say.
         if id == key_id(&key.origin, TYPE_ED25519, public) {
-            note_signed = verifies(&key.key, text.as_bytes(), &payload);
+            if !verifies(&key.key, text.as_bytes(), &payload) {
+                return Err(NoteError::NotSigned("signature"));
+            }
+            opened.note_signed = true;
         } else if id == key_id(&key.origin, TYPE_COSIGNATURE, public) {
-            cosigned_unix_s = payload.split_at_checked(8).and_then(|(time, signature)| {
+            let unix_s = payload.split_at_checked(8).and_then(|(time, signature)| {
                 let unix_s = u64::from_be_bytes(time.try_into().ok()?);
                 verifies(&key.key, cosigned(unix_s, &text).as_bytes(), signature).then_some(unix_s)
             });
+            opened.cosigned_unix_s =
+                Some(unix_s.ok_or(NoteError::NotSigned("timestamped cosignature"))?);
         }
     }
-    if !note_signed {
-        return Err(NoteError::NotSigned("signature"));
-    }
-    let cosigned_unix_s = cosigned_unix_s.ok_or(NoteError::NotSigned("timestamped cosignature"))?;
-    Ok(SignedCheckpoint {
-        checkpoint,
-        cosigned_unix_s,
-    })
+    Ok(opened)
 }
 
 fn verifies(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
@@ -293,38 +290,24 @@ fn verifies(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
 fn parse_checkpoint(text: &str) -> Result<Checkpoint, NoteError> {
     const BAD: NoteError = NoteError::Malformed("the text is not origin, size and root");
     let mut lines = text.split('\n');
-    let (Some(origin), Some(size), Some(root), Some(""), None) = (
-        lines.next(),
-        lines.next(),
-        lines.next(),
-        lines.next(),
-        lines.next(),
-    ) else {
+    let (Some(origin), Some(size), Some(root), Some(""), None) =
+        (lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
+    else {
         return Err(BAD);
     };
-    let root = BASE64_STANDARD
-        .decode(root)
-        .ok()
-        .and_then(|root| root.try_into().ok());
+    let root = BASE64_STANDARD.decode(root).ok().and_then(|root| root.try_into().ok());
     let checkpoint = Checkpoint {
         origin: origin.parse().map_err(|_| BAD)?,
         size: size.parse().map_err(|_| BAD)?,
         root: Hash(root.ok_or(BAD)?),
     };
     // Only one spelling: no leading zeros, no `+`.
-    if checkpoint.to_string() == text {
-        Ok(checkpoint)
-    } else {
-        Err(BAD)
-    }
+    if checkpoint.to_string() == text { Ok(checkpoint) } else { Err(BAD) }
 }
 
 fn parse_signature(line: &str) -> Result<(&str, KeyId, Vec<u8>), NoteError> {
     const BAD: NoteError = NoteError::Malformed("a signature line is not `— name base64`");
-    let (name, encoded) = line
-        .strip_prefix("— ")
-        .and_then(|it| it.split_once(' '))
-        .ok_or(BAD)?;
+    let (name, encoded) = line.strip_prefix("— ").and_then(|it| it.split_once(' ')).ok_or(BAD)?;
     let bytes = BASE64_STANDARD.decode(encoded).map_err(|_| BAD)?;
     let (id, payload) = bytes.split_first_chunk::<4>().ok_or(BAD)?;
     Ok((name, *id, payload.to_vec()))
@@ -339,20 +322,13 @@ mod tests {
     }
 
     fn checkpoint() -> Checkpoint {
-        Checkpoint {
-            origin: key().origin,
-            size: 42,
-            root: sha256(b"root"),
-        }
+        Checkpoint { origin: key().origin, size: 42, root: sha256(b"root") }
     }
 
     #[test]
     fn keys_come_back_from_their_text() {
         let verifier = key().verifier();
-        assert_eq!(
-            verifier.to_string().parse::<VerifierKey>().unwrap(),
-            verifier
-        );
+        assert_eq!(verifier.to_string().parse::<VerifierKey>().unwrap(), verifier);
         let again: PrivateKey = key().to_secret_text().parse().unwrap();
         assert_eq!(again.verifier(), verifier);
         assert!(!format!("{:?}", key()).contains(&hex::encode([7; 32])));
@@ -365,15 +341,9 @@ mod tests {
         assert_eq!(opened.checkpoint, checkpoint());
         assert_eq!(opened.cosigned_unix_s, 1_700_000_000);
         let other = PrivateKey::from_seed(key().origin, &[8; 32]).verifier();
-        assert_eq!(
-            open_checkpoint(&note, &other),
-            Err(NoteError::NotSigned("signature"))
-        );
+        assert_eq!(open_checkpoint(&note, &other), Err(NoteError::NotSigned("signature")));
         let elsewhere = PrivateKey::from_seed("b.example".parse().unwrap(), &[7; 32]).verifier();
-        assert!(matches!(
-            open_checkpoint(&note, &elsewhere),
-            Err(NoteError::OtherLedger { .. })
-        ));
+        assert!(matches!(open_checkpoint(&note, &elsewhere), Err(NoteError::OtherLedger { .. })));
     }
 
     #[test]
@@ -392,23 +362,14 @@ mod tests {
             let Ok(edited) = String::from_utf8(edited) else {
                 continue;
             };
-            assert!(
-                open_checkpoint(&edited, &key().verifier()).is_err(),
-                "byte {at}"
-            );
+            assert!(open_checkpoint(&edited, &key().verifier()).is_err(), "byte {at}");
         }
     }
 
     #[test]
     fn bad_keys_are_refused() {
         let good = key().verifier().to_string();
-        for bad in [
-            "",
-            "x",
-            "a+b+c",
-            &good.replace("acme", "acne"),
-            &good[..good.len() - 4],
-        ] {
+        for bad in ["", "x", "a+b+c", &good.replace("acme", "acne"), &good[..good.len() - 4]] {
             assert!(bad.parse::<VerifierKey>().is_err(), "{bad}");
         }
     }

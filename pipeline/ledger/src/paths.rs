@@ -12,9 +12,7 @@ impl Paths {
     /// The paths below `dir`.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-        }
+        Self { dir: dir.to_owned() }
     }
 
     /// The ledger directory itself.

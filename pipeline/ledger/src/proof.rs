@@ -25,10 +25,7 @@ fn expect_root(expected: &Hash, actual: Hash) -> Result<(), ProofError> {
     if actual == *expected {
         Ok(())
     } else {
-        Err(ProofError::WrongRoot {
-            expected: *expected,
-            actual,
-        })
+        Err(ProofError::WrongRoot { expected: *expected, actual })
     }
 }
 
@@ -91,11 +88,7 @@ pub fn verify_consistency(
         if !path.is_empty() {
             return Err(ProofError::WrongLength);
         }
-        return if old_size == 0 {
-            Ok(())
-        } else {
-            expect_root(new_root, *old_root)
-        };
+        return if old_size == 0 { Ok(()) } else { expect_root(new_root, *old_root) };
     }
     let (mut old_at, mut new_at) = (old_size - 1, new_size - 1);
     while old_at & 1 == 1 {
@@ -175,15 +168,15 @@ fn split(size: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::cast_possible_truncation, reason = "trees in tests are small")]
+
     use graven_record::leaf_hash;
 
     use super::*;
     use crate::Frontier;
 
     fn leaves(count: u64) -> Vec<Hash> {
-        (0..count)
-            .map(|index| leaf_hash(&index.to_be_bytes()))
-            .collect()
+        (0..count).map(|index| leaf_hash(&index.to_be_bytes())).collect()
     }
 
     /// The definition, word for word: RFC 6962, section 2.1.
@@ -201,11 +194,7 @@ mod tests {
     /// RFC 6962, section 2.1.2: PROOF(m, D\[n\]), word for word.
     fn consistency_by_definition(old: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
         if old == leaves.len() {
-            return if whole {
-                vec![]
-            } else {
-                vec![root_by_definition(leaves)]
-            };
+            return if whole { vec![] } else { vec![root_by_definition(leaves)] };
         }
         let (left, right) = leaves.split_at(split(leaves.len() as u64) as usize);
         let mut path;
@@ -224,11 +213,7 @@ mod tests {
         for size in 0..130 {
             let leaves = leaves(size);
             let frontier: Frontier = leaves.iter().copied().collect();
-            assert_eq!(
-                frontier.root(),
-                root_by_definition(&leaves),
-                "{size} leaves"
-            );
+            assert_eq!(frontier.root(), root_by_definition(&leaves), "{size} leaves");
             assert_eq!(frontier.size(), size);
         }
     }
@@ -259,9 +244,7 @@ mod tests {
     #[test]
     fn every_consistency_proof_proves_its_sizes_and_no_other() {
         let leaves = leaves(24);
-        let roots: Vec<Hash> = (0..=24)
-            .map(|size| root_by_definition(&leaves[..size]))
-            .collect();
+        let roots: Vec<Hash> = (0..=24).map(|size| root_by_definition(&leaves[..size])).collect();
         for new in 1..=24_usize {
             for old in 1..=new {
                 let path = consistency_by_definition(old, &leaves[..new], true);
@@ -273,11 +256,7 @@ mod tests {
                         &roots[new],
                         &path,
                     );
-                    assert_eq!(
-                        verdict.is_ok(),
-                        claimed == old,
-                        "{claimed} for {old} of {new}"
-                    );
+                    assert_eq!(verdict.is_ok(), claimed == old, "{claimed} for {old} of {new}");
                 }
             }
         }

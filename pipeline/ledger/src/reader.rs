@@ -25,28 +25,18 @@ pub struct Found {
 /// [`LedgerError::Io`]
 pub fn find(paths: &Paths, seq: u64) -> Result<Option<Found>, LedgerError> {
     let segments = list_segments(paths)?;
-    let Some(segment) = segments
-        .into_iter()
-        .rev()
-        .find(|segment| segment.first <= seq)
-    else {
+    let Some(segment) = segments.into_iter().rev().find(|segment| segment.first <= seq) else {
         return Ok(None);
     };
     let file = File::open(&segment.path).map_err(LedgerError::io("open", &segment.path))?;
     let mut lines = LineReader::new(file, RECORD_BYTES_MAX);
     let mut index = segment.first;
     loop {
-        let line = lines
-            .next_line()
-            .map_err(LedgerError::io("read", &segment.path))?;
+        let line = lines.next_line().map_err(LedgerError::io("read", &segment.path))?;
         match line {
             Some((at_byte, ReadLine::Whole(record))) if index == seq => {
                 let record = record.to_vec();
-                return Ok(Some(Found {
-                    record,
-                    segment,
-                    at_byte,
-                }));
+                return Ok(Some(Found { record, segment, at_byte }));
             }
             Some((_, ReadLine::Unterminated(_))) | None => return Ok(None),
             Some(_) => index += 1,
@@ -68,11 +58,7 @@ impl SegmentCursor {
     /// A cursor that begins with record `next`.
     #[must_use]
     pub fn new(paths: &Paths, next: u64) -> Self {
-        Self {
-            paths: paths.clone(),
-            next,
-            open: None,
-        }
+        Self { paths: paths.clone(), next, open: None }
     }
 
     /// Index of the record that comes next.
@@ -117,10 +103,7 @@ impl SegmentCursor {
         if self.open.is_some() && !self.paths.segment(self.next).exists() {
             return Ok(());
         }
-        let found = list_segments(&self.paths)?
-            .into_iter()
-            .rev()
-            .find(|it| it.first <= self.next);
+        let found = list_segments(&self.paths)?.into_iter().rev().find(|it| it.first <= self.next);
         let Some(segment) = found else {
             return Err(LedgerError::Corrupt {
                 path: self.paths.segments(),
@@ -137,8 +120,7 @@ impl SegmentCursor {
             None => 0,
         };
         let mut file = File::open(&segment.path).map_err(LedgerError::io("open", &segment.path))?;
-        file.seek(SeekFrom::Start(at_byte))
-            .map_err(LedgerError::io("read", &segment.path))?;
+        file.seek(SeekFrom::Start(at_byte)).map_err(LedgerError::io("read", &segment.path))?;
         self.open = Some((segment, BufReader::with_capacity(1 << 18, file)));
         Ok(())
     }

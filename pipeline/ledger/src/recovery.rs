@@ -94,13 +94,7 @@ pub fn open(dir: &Path, key_path: &Path, now_unix_s: u64) -> Result<OpenedLedger
         });
     }
     let lock = Lock::acquire(&paths.lock(), dir)?;
-    Recovery {
-        paths,
-        info,
-        genesis,
-        signer,
-    }
-    .run(now_unix_s, WriterLock { _lock: lock })
+    Recovery { paths, info, genesis, signer }.run(now_unix_s, WriterLock { _lock: lock })
 }
 
 struct Recovery {
@@ -246,11 +240,8 @@ impl Recovery {
         let size = header.map_or(0, |header| header.size);
         let reader = TileReader::new(&self.paths);
         if let Some(tiles) = TileWriter::open(&self.paths, size)?
-            && header.is_none_or(|header| {
-                reader
-                    .root_of(0, size)
-                    .is_ok_and(|root| root == header.root)
-            })
+            && header
+                .is_none_or(|header| reader.root_of(0, size).is_ok_and(|root| root == header.root))
         {
             self.check_signer_history(&reader, size)?;
             return Ok(tiles);
@@ -295,11 +286,7 @@ impl Recovery {
 
     fn base(&self, header: Option<&BlockHeader>) -> Result<Base, LedgerError> {
         let Some(header) = header else {
-            return Ok(Base {
-                chain: Chain::new(self.genesis),
-                end: None,
-                last: None,
-            });
+            return Ok(Base { chain: Chain::new(self.genesis), end: None, last: None });
         };
         let seq = header.size - 1;
         let missing = |path: &Path, problem: &str| LedgerError::Corrupt {
@@ -311,10 +298,7 @@ impl Recovery {
         let found = crate::find(&self.paths, seq)?
             .ok_or_else(|| missing(&self.paths.segments(), "the last sealed record is missing"))?;
         if leaf_hash(&found.record) != header.head {
-            return Err(missing(
-                &found.segment.path,
-                "the last sealed record has another hash",
-            ));
+            return Err(missing(&found.segment.path, "the last sealed record has another hash"));
         }
         let last = Members::read(&found.record)
             .and_then(|members| Placement::read(&members, self.info.origin.as_str()))
@@ -356,24 +340,14 @@ impl Recovery {
                 });
             }
             // A segment ends where the next one's name begins.
-            let end = stretches
-                .get(index + 1)
-                .map_or(u64::MAX, |(next, _)| next.first);
+            let end = stretches.get(index + 1).map_or(u64::MAX, |(next, _)| next.first);
             let to = self.read_stretch(chain, segment, *from, end, target, &mut tail)?;
             if to > *from {
-                tail.pieces.push(Piece {
-                    path: segment.path.clone(),
-                    from: *from,
-                    to,
-                });
+                tail.pieces.push(Piece { path: segment.path.clone(), from: *from, to });
             }
             if chain.size() < end {
-                tail.damaged = self.damage(
-                    &segment.path,
-                    to,
-                    chain.size(),
-                    index + 1 == stretches.len(),
-                )?;
+                tail.damaged =
+                    Self::damage(&segment.path, to, chain.size(), index + 1 == stretches.len())?;
             }
         }
         Ok(tail)
@@ -393,9 +367,7 @@ impl Recovery {
         let mut lines = LineReader::new(file, RECORD_BYTES_MAX);
         let mut to = from;
         while chain.size() < end {
-            let line = lines
-                .next_line()
-                .map_err(LedgerError::io("read", &segment.path))?;
+            let line = lines.next_line().map_err(LedgerError::io("read", &segment.path))?;
             let Some((_, ReadLine::Whole(record))) = line else {
                 break;
             };
@@ -429,17 +401,13 @@ impl Recovery {
 
     /// Describes the bytes from `offset_bytes` to the end of a segment, if a crash explains them.
     fn damage(
-        &self,
         path: &Path,
         offset_bytes: u64,
         next: u64,
         is_last: bool,
     ) -> Result<Option<Damage>, LedgerError> {
         let mut file = open_past_the_cache(path, offset_bytes)?;
-        let length = file
-            .metadata()
-            .map_err(LedgerError::io("read", path))?
-            .len();
+        let length = file.metadata().map_err(LedgerError::io("read", path))?.len();
         let bytes = length.saturating_sub(offset_bytes);
         if bytes == 0 && is_last {
             return Ok(None);
@@ -456,14 +424,8 @@ impl Recovery {
             });
         }
         let mut damaged = Vec::new();
-        file.read_to_end(&mut damaged)
-            .map_err(LedgerError::io("read", path))?;
-        Ok(Some(Damage {
-            path: path.to_owned(),
-            offset_bytes,
-            bytes,
-            sha256: sha256(&damaged),
-        }))
+        file.read_to_end(&mut damaged).map_err(LedgerError::io("read", path))?;
+        Ok(Some(Damage { path: path.to_owned(), offset_bytes, bytes, sha256: sha256(&damaged) }))
     }
 
     /// Copies the unsealed records into a segment of their own. Nothing is truncated: the segments
@@ -514,9 +476,7 @@ impl Recovery {
                 Ok(()) => return files::sync_dir(&torn),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => attempt += 1,
                 Err(error) => {
-                    return Err(LedgerError::io("keep a name in torn/ for", &segment.path)(
-                        error,
-                    ));
+                    return Err(LedgerError::io("keep a name in torn/ for", &segment.path)(error));
                 }
             }
         }

@@ -29,10 +29,7 @@ pub fn list_segments(paths: &Paths) -> Result<Vec<SegmentFile>, LedgerError> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(&dir).map_err(LedgerError::io("list", &dir))? {
         let path = entry.map_err(LedgerError::io("list", &dir))?.path();
-        let first = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(first_of);
+        let first = path.file_name().and_then(|name| name.to_str()).and_then(first_of);
         segments.extend(first.map(|first| SegmentFile { first, path }));
     }
     segments.sort_unstable_by_key(|segment| segment.first);
@@ -71,20 +68,12 @@ impl SegmentWriter {
             Some(segment) => {
                 let path = segment.path.clone();
                 let (file, _) = files::open_append(&path)?;
-                let bytes = file
-                    .metadata()
-                    .map_err(LedgerError::io("read", &path))?
-                    .len();
+                let bytes = file.metadata().map_err(LedgerError::io("read", &path))?.len();
                 Some(OpenSegment { file, path, bytes })
             }
         };
         let (paths, bytes_max) = (paths.clone(), SEGMENT_BYTES_MAX);
-        Ok(Self {
-            paths,
-            bytes_max,
-            open,
-            poisoned: false,
-        })
+        Ok(Self { paths, bytes_max, open, poisoned: false })
     }
 
     /// Closes segments at another size than [`SEGMENT_BYTES_MAX`].
@@ -109,10 +98,7 @@ impl SegmentWriter {
     /// [`LedgerError::Io`]; the writer is then of no further use.
     pub fn sync(&mut self) -> Result<(), LedgerError> {
         self.guarded(|writer| match &writer.open {
-            Some(open) => open
-                .file
-                .sync_data()
-                .map_err(LedgerError::io("sync", &open.path)),
+            Some(open) => open.file.sync_data().map_err(LedgerError::io("sync", &open.path)),
             None => Ok(()),
         })
     }
@@ -121,27 +107,18 @@ impl SegmentWriter {
         &mut self,
         operation: impl FnOnce(&mut Self) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
-        assert!(
-            !self.poisoned,
-            "a segment writer was used after it had failed"
-        );
+        assert!(!self.poisoned, "a segment writer was used after it had failed");
         let result = operation(self);
         self.poisoned = result.is_err();
         result
     }
 
     fn append_unguarded(&mut self, lines: &Lines) -> Result<(), LedgerError> {
-        if self
-            .open
-            .as_ref()
-            .is_none_or(|open| open.bytes >= self.bytes_max)
-        {
+        if self.open.as_ref().is_none_or(|open| open.bytes >= self.bytes_max) {
             self.roll(lines.first)?;
         }
         if let Some(open) = &mut self.open {
-            open.file
-                .write_all(&lines.bytes)
-                .map_err(LedgerError::io("write", &open.path))?;
+            open.file.write_all(&lines.bytes).map_err(LedgerError::io("write", &open.path))?;
             open.bytes += lines.bytes.len() as u64;
         }
         Ok(())
@@ -150,20 +127,13 @@ impl SegmentWriter {
     /// Closes the open segment, which becomes read-only, and begins the next.
     fn roll(&mut self, first: u64) -> Result<(), LedgerError> {
         if let Some(closed) = self.open.take() {
-            closed
-                .file
-                .sync_all()
-                .map_err(LedgerError::io("sync", &closed.path))?;
+            closed.file.sync_all().map_err(LedgerError::io("sync", &closed.path))?;
             close(&closed.path)?;
         }
         let path = self.paths.segment(first);
         files::write_new(&path, b"", 0o644)?;
         let (file, _) = files::open_append(&path)?;
-        self.open = Some(OpenSegment {
-            file,
-            path,
-            bytes: 0,
-        });
+        self.open = Some(OpenSegment { file, path, bytes: 0 });
         Ok(())
     }
 }

@@ -60,10 +60,7 @@ impl Signer {
     /// [`LedgerError::Key`] where the key is missing, readable by others or malformed, or where its
     /// state is.
     pub fn open(key_path: &Path) -> Result<Self, LedgerError> {
-        let bad = |problem: String| LedgerError::Key {
-            path: key_path.to_owned(),
-            problem,
-        };
+        let bad = |problem: String| LedgerError::Key { path: key_path.to_owned(), problem };
         let metadata = fs::metadata(key_path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 bad("is missing: name the key that `graven init` made with --key".into())
@@ -88,18 +85,12 @@ impl Signer {
                 state.origin
             )));
         }
-        Ok(Self {
-            key,
-            key_path: key_path.to_owned(),
-            state,
-        })
+        Ok(Self { key, key_path: key_path.to_owned(), state })
     }
 
     fn read_state(path: &Path) -> Result<SignerState, LedgerError> {
-        let bad = |problem: &str| LedgerError::Key {
-            path: path.to_owned(),
-            problem: problem.into(),
-        };
+        let bad =
+            |problem: &str| LedgerError::Key { path: path.to_owned(), problem: problem.into() };
         let bytes = files::read_if_there(path)?.ok_or_else(|| {
             bad("is missing: it holds what the signer has signed; restore it, or write the newest checkpoint known elsewhere into it")
         })?;
@@ -146,11 +137,7 @@ impl Signer {
             });
         }
         if !same {
-            let next = SignerState {
-                root,
-                size,
-                ..self.state.clone()
-            };
+            let next = SignerState { root, size, ..self.state.clone() };
             files::replace(&Self::state_path(&self.key_path), &next.to_bytes(), 0o600)?;
             self.state = next;
         }

@@ -18,6 +18,9 @@ pub const TILE_HASHES: u64 = 256;
 const TILE_BITS: u32 = TILE_HASHES.trailing_zeros();
 const HASH_BYTES: u64 = 32;
 
+/// Levels that a tree of 2^64 leaves has.
+const LEVELS: u32 = u64::BITS / TILE_BITS;
+
 /// How many hashes level `level` of a tree of `size` leaves has.
 fn level_hashes(size: u64, level: u32) -> u64 {
     size.checked_shr(level * TILE_BITS).unwrap_or(0)
@@ -44,56 +47,34 @@ impl TileWriter {
     ///
     /// Returns `None` where a level is missing or short.
     pub(crate) fn open(paths: &Paths, size: u64) -> Result<Option<Self>, LedgerError> {
-        let mut writer = Self {
-            paths: paths.clone(),
-            levels: Vec::new(),
-            entries_synced: false,
-        };
+        let mut writer = Self { paths: paths.clone(), levels: Vec::new(), entries_synced: false };
         let reader = TileReader::new(paths);
-        for level in 0.. {
+        for level in 0..LEVELS {
             let hashes = level_hashes(size, level);
             let path = paths.tile_level(level);
-            if hashes == 0 && !path.exists() {
-                break;
+            if hashes == 0 {
+                remove(&path)?;
+                continue;
             }
             let (file, _) = files::open_append(&path)?;
-            let bytes = file
-                .metadata()
-                .map_err(LedgerError::io("read", &path))?
-                .len();
+            let bytes = file.metadata().map_err(LedgerError::io("read", &path))?.len();
             if bytes < hashes * HASH_BYTES {
                 return Ok(None);
             }
-            file.set_len(hashes * HASH_BYTES)
-                .map_err(LedgerError::io("shorten", &path))?;
+            file.set_len(hashes * HASH_BYTES).map_err(LedgerError::io("shorten", &path))?;
             let open = hashes % TILE_HASHES;
-            let group = reader
-                .read(level, hashes - open, open)?
-                .into_iter()
-                .collect();
-            writer.levels.push(Level {
-                file,
-                group,
-                pending: Vec::new(),
-            });
+            let group = reader.read(level, hashes - open, open)?.into_iter().collect();
+            writer.levels.push(Level { file, group, pending: Vec::new() });
         }
         Ok(Some(writer))
     }
 
     /// Empties the tiles.
     pub(crate) fn create(paths: &Paths) -> Result<Self, LedgerError> {
-        for level in 0.. {
-            let path = paths.tile_level(level);
-            if !path.exists() {
-                break;
-            }
-            std::fs::remove_file(&path).map_err(LedgerError::io("remove", &path))?;
+        for level in 0..LEVELS {
+            remove(&paths.tile_level(level))?;
         }
-        Ok(Self {
-            paths: paths.clone(),
-            levels: Vec::new(),
-            entries_synced: false,
-        })
+        Ok(Self { paths: paths.clone(), levels: Vec::new(), entries_synced: false })
     }
 
     /// Appends leaf hashes, and the roots of the subtrees that they complete.
@@ -102,15 +83,11 @@ impl TileWriter {
             self.push(0, *leaf)?;
         }
         for (level, it) in self.levels.iter_mut().enumerate() {
-            it.file
-                .write_all(&it.pending)
-                .map_err(|source| LedgerError::Io {
-                    operation: "write",
-                    path: self
-                        .paths
-                        .tile_level(u32::try_from(level).unwrap_or(u32::MAX)),
-                    source,
-                })?;
+            it.file.write_all(&it.pending).map_err(|source| LedgerError::Io {
+                operation: "write",
+                path: self.paths.tile_level(u32::try_from(level).unwrap_or(u32::MAX)),
+                source,
+            })?;
             it.pending.clear();
         }
         Ok(())
@@ -118,15 +95,9 @@ impl TileWriter {
 
     fn push(&mut self, level: usize, hash: Hash) -> Result<(), LedgerError> {
         if level == self.levels.len() {
-            let path = self
-                .paths
-                .tile_level(u32::try_from(level).unwrap_or(u32::MAX));
+            let path = self.paths.tile_level(u32::try_from(level).unwrap_or(u32::MAX));
             let (file, _) = files::open_append(&path)?;
-            self.levels.push(Level {
-                file,
-                group: Frontier::default(),
-                pending: Vec::new(),
-            });
+            self.levels.push(Level { file, group: Frontier::default(), pending: Vec::new() });
             self.entries_synced = false;
         }
         let it = &mut self.levels[level];
@@ -145,9 +116,7 @@ impl TileWriter {
         for (level, it) in self.levels.iter().enumerate() {
             it.file.sync_data().map_err(|source| LedgerError::Io {
                 operation: "sync",
-                path: self
-                    .paths
-                    .tile_level(u32::try_from(level).unwrap_or(u32::MAX)),
+                path: self.paths.tile_level(u32::try_from(level).unwrap_or(u32::MAX)),
                 source,
             })?;
         }
@@ -156,6 +125,16 @@ impl TileWriter {
             self.entries_synced = true;
         }
         Ok(())
+    }
+}
+
+/// Removes a level that must not be appended to; there may be none.
+fn remove(path: &Path) -> Result<(), LedgerError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(LedgerError::io("remove", path)(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -169,9 +148,7 @@ impl TileReader {
     /// Reads the tiles of a ledger.
     #[must_use]
     pub fn new(paths: &Paths) -> Self {
-        Self {
-            paths: paths.clone(),
-        }
+        Self { paths: paths.clone() }
     }
 
     /// Reads `count` hashes of `level`, from `index` on.
@@ -195,10 +172,7 @@ impl TileReader {
     /// [`LedgerError::Io`], also where the tiles are short.
     pub fn root_of(&self, first: u64, end: u64) -> Result<Hash, LedgerError> {
         let roots = self.subtree_roots(first, end)?;
-        let root = roots
-            .into_iter()
-            .rev()
-            .reduce(|right, left| node_hash(&left, &right));
+        let root = roots.into_iter().rev().reduce(|right, left| node_hash(&left, &right));
         Ok(root.unwrap_or_else(|| Frontier::default().root()))
     }
 

@@ -28,24 +28,14 @@ pub fn object<'a>(
     bytes: &'a [u8],
     mut member: impl FnMut(&'a str, &'a [u8]),
 ) -> Result<(), NotCanonical> {
-    let text = std::str::from_utf8(bytes).map_err(|error| NotCanonical {
-        at_byte: error.valid_up_to(),
-        why: "invalid UTF-8",
-    })?;
-    let mut scanner = Scanner {
-        bytes,
-        at: 0,
-        depth: 0,
-    };
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| NotCanonical { at_byte: error.valid_up_to(), why: "invalid UTF-8" })?;
+    let mut scanner = Scanner { bytes, at: 0, depth: 0 };
     if scanner.peek() != Some(b'{') {
         return Err(scanner.fault("expected an object"));
     }
     scanner.object(&mut |key, value| member(&text[key.0..key.1], &bytes[value.0..value.1]))?;
-    if scanner.at == bytes.len() {
-        Ok(())
-    } else {
-        Err(scanner.fault("bytes after the object"))
-    }
+    if scanner.at == bytes.len() { Ok(()) } else { Err(scanner.fault("bytes after the object")) }
 }
 
 /// The text of a canonical JSON string, or `None` where `value` is something else.
@@ -75,10 +65,7 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     fn fault(&self, why: &'static str) -> NotCanonical {
-        NotCanonical {
-            at_byte: self.at,
-            why,
-        }
+        NotCanonical { at_byte: self.at, why }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -127,10 +114,7 @@ impl Scanner<'_> {
             if let Some(previous) = previous
                 && !self.ascends(previous, key)
             {
-                return Err(NotCanonical {
-                    at_byte: key_at,
-                    why: "key repeated or out of order",
-                });
+                return Err(NotCanonical { at_byte: key_at, why: "key repeated or out of order" });
             }
             self.expect(b':', "expected `:` without white space")?;
             let value_at = self.at;
@@ -185,8 +169,10 @@ impl Scanner<'_> {
             Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
             Some(b'u') => match rest.get(2..6) {
                 // \b, \t, \n, \f and \r have short forms.
-                Some([b'0', b'0', b'0', b'0'..=b'7' | b'b' | b'e' | b'f'])
-                | Some([b'0', b'0', b'1', b'0'..=b'9' | b'a'..=b'f']) => 6,
+                Some(
+                    [b'0', b'0', b'0', b'0'..=b'7' | b'b' | b'e' | b'f']
+                    | [b'0', b'0', b'1', b'0'..=b'9' | b'a'..=b'f'],
+                ) => 6,
                 _ => return Err(self.fault(WHY)),
             },
             _ => return Err(self.fault(WHY)),
@@ -203,9 +189,7 @@ impl Scanner<'_> {
         let digits_at = self.at;
         let mut magnitude: i64 = 0;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
-            magnitude = magnitude
-                .saturating_mul(10)
-                .saturating_add(i64::from(digit - b'0'));
+            magnitude = magnitude.saturating_mul(10).saturating_add(i64::from(digit - b'0'));
             self.at += 1;
         }
         let digits = &self.bytes[digits_at..self.at];
@@ -215,10 +199,7 @@ impl Scanner<'_> {
             [first, ..] => *first != b'0',
         };
         if !plain || magnitude > INTEGER_MAX {
-            return Err(NotCanonical {
-                at_byte: start,
-                why: "not a plain integer within 2^53-1",
-            });
+            return Err(NotCanonical { at_byte: start, why: "not a plain integer within 2^53-1" });
         }
         if let Some(b'.' | b'e' | b'E') = self.peek() {
             return Err(self.fault("number with a fraction or an exponent"));
@@ -302,21 +283,13 @@ mod tests {
         ] {
             assert_eq!(check(text).map_err(|e| e.at_byte), Err(at_byte), "{text}");
         }
-        assert_eq!(
-            object(b"{\"a\":\"\xff\"}", |_, _| {}).map_err(|e| e.at_byte),
-            Err(6)
-        );
+        assert_eq!(object(b"{\"a\":\"\xff\"}", |_, _| {}).map_err(|e| e.at_byte), Err(6));
     }
 
     #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| {
-            format!(
-                "{}{}{}",
-                "{\"a\":".repeat(depth - 1),
-                "{}",
-                "}".repeat(depth - 1)
-            )
+            format!("{}{}{}", "{\"a\":".repeat(depth - 1), "{}", "}".repeat(depth - 1))
         };
         assert_eq!(check(&nested(32)), Ok(()));
         assert!(check(&nested(33)).is_err());
@@ -325,10 +298,7 @@ mod tests {
     #[test]
     fn members_are_handed_over_in_order() {
         let mut seen = Vec::new();
-        object(br#"{"a":[1],"b":"x"}"#, |key, value| {
-            seen.push((key, value))
-        })
-        .unwrap();
+        object(br#"{"a":[1],"b":"x"}"#, |key, value| seen.push((key, value))).unwrap();
         assert_eq!(seen, [("a", &b"[1]"[..]), ("b", &b"\"x\""[..])]);
         assert_eq!(string(seen[1].1).as_deref(), Some("x"));
     }

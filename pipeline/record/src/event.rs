@@ -72,10 +72,7 @@ impl Event {
     /// [`ValueError`] with the member and what to do, for anything that is not an admitted event.
     pub fn parse(line: &[u8], admission: &Admission) -> Result<Self, ValueError> {
         if line.iter().all(u8::is_ascii_whitespace) {
-            return Err(ValueError::at(
-                "",
-                "the line is empty: send one JSON object a line",
-            ));
+            return Err(ValueError::at("", "the line is empty: send one JSON object a line"));
         }
         let mut event = Members::of("", Value::parse(line)?)?;
         let (device, host, ip) = place(event.take("where"))?;
@@ -88,11 +85,8 @@ impl Event {
             host,
             ip,
             occurred: event.text("occurred")?,
-            payload: event
-                .take("payload")
-                .map(|value| payload(value, admission))
-                .transpose()?,
-            source: source(event.text("source")?)?,
+            payload: event.take("payload").map(|value| payload(value, admission)).transpose()?,
+            source: source(event.text("source")?.as_deref())?,
             subject: subject(event.take("subject"))?,
             target_host: event.text("target_host")?,
             trace_id: trace_id(event.text("trace_id")?)?,
@@ -107,11 +101,7 @@ impl Event {
         let (kind, id, via) = &self.actor;
         Draft {
             action: &self.action,
-            actor: Actor {
-                id: id.into(),
-                kind: *kind,
-                via: via.as_deref().map(Into::into),
-            },
+            actor: Actor { id: id.into(), kind: *kind, via: via.as_deref().map(Into::into) },
             body: Body::Event {
                 bytes_severed: self.bytes_severed,
                 external_trace_id: self.external_trace_id.as_deref(),
@@ -146,19 +136,14 @@ impl Members {
     fn of(path: &'static str, value: Value) -> Result<Self, ValueError> {
         match value {
             Value::Object(members) => Ok(Self { path, members }),
-            other => Err(ValueError::at(
-                path,
-                format!("expected an object, found {}", other.kind()),
-            )),
+            other => {
+                Err(ValueError::at(path, format!("expected an object, found {}", other.kind())))
+            }
         }
     }
 
     fn at(&self, member: &str) -> String {
-        if self.path.is_empty() {
-            member.to_owned()
-        } else {
-            format!("{}.{member}", self.path)
-        }
+        if self.path.is_empty() { member.to_owned() } else { format!("{}.{member}", self.path) }
     }
 
     fn take(&mut self, name: &str) -> Option<Value> {
@@ -179,8 +164,7 @@ impl Members {
     }
 
     fn required_text(&mut self, name: &str, why: &str) -> Result<String, ValueError> {
-        self.text(name)?
-            .ok_or_else(|| ValueError::at(self.at(name), format!("is missing: {why}")))
+        self.text(name)?.ok_or_else(|| ValueError::at(self.at(name), format!("is missing: {why}")))
     }
 
     fn unsigned(&mut self, name: &str) -> Result<Option<u64>, ValueError> {
@@ -206,15 +190,9 @@ impl Members {
 }
 
 fn action(event: &mut Members) -> Result<String, ValueError> {
-    let action = event.required_text(
-        "action",
-        "say what was done, for instance \"trade.amended\"",
-    )?;
-    if action == "heartbeat"
-        || RESERVED_PREFIXES
-            .iter()
-            .any(|prefix| action.starts_with(prefix))
-    {
+    let action =
+        event.required_text("action", "say what was done, for instance \"trade.amended\"")?;
+    if action == "heartbeat" || RESERVED_PREFIXES.iter().any(|prefix| action.starts_with(prefix)) {
         return Err(ValueError::at(
             "action",
             format!("`{action}` is one that Graven itself writes"),
@@ -227,10 +205,7 @@ fn actor(value: Option<Value>) -> Result<(ActorKind, String, Option<String>), Va
     const WHY: &str =
         "is missing: name who did it, for instance {\"kind\":\"user\",\"id\":\"ada\"}";
     let mut actor = Members::of("actor", value.ok_or_else(|| ValueError::at("actor", WHY))?)?;
-    let kind = match actor
-        .required_text("kind", "user, agent, system or service")?
-        .as_str()
-    {
+    let kind = match actor.required_text("kind", "user, agent, system or service")?.as_str() {
         "user" => ActorKind::User,
         "agent" => ActorKind::Agent,
         "system" => ActorKind::System,
@@ -251,18 +226,15 @@ fn actor(value: Option<Value>) -> Result<(ActorKind, String, Option<String>), Va
 fn subject(value: Option<Value>) -> Result<(String, String), ValueError> {
     const WHY: &str =
         "is missing: name the entity acted on, for instance {\"kind\":\"trade\",\"id\":\"T-17\"}";
-    let mut subject = Members::of(
-        "subject",
-        value.ok_or_else(|| ValueError::at("subject", WHY))?,
-    )?;
+    let mut subject = Members::of("subject", value.ok_or_else(|| ValueError::at("subject", WHY))?)?;
     let kind = subject.required_text("kind", "the kind of entity")?;
     let id = subject.required_text("id", "the entity's name")?;
     subject.nothing_else("id, kind")?;
     Ok((kind, id))
 }
 
-fn source(text: Option<String>) -> Result<Source, ValueError> {
-    match text.as_deref() {
+fn source(text: Option<&str>) -> Result<Source, ValueError> {
+    match text {
         None | Some("file") => Ok(Source::File),
         Some("api") => Ok(Source::Api),
         Some("ui") => Ok(Source::Ui),
@@ -295,11 +267,7 @@ fn place(value: Option<Value>) -> Result<Place, ValueError> {
         return Ok((None, None, None));
     };
     let mut place = Members::of("where", value)?;
-    let found = (
-        place.text("device")?,
-        place.text("host")?,
-        place.text("ip")?,
-    );
+    let found = (place.text("device")?, place.text("host")?, place.text("ip")?);
     place.nothing_else("device, host, ip")?;
     Ok(found)
 }
@@ -312,9 +280,8 @@ fn payload(value: Value, admission: &Admission) -> Result<Value, ValueError> {
             continue;
         };
         let fields = Members::of(path, value)?.members;
-        if let Some((name, _)) = fields
-            .iter()
-            .find(|(name, _)| !admission.payload_fields.contains(name))
+        if let Some((name, _)) =
+            fields.iter().find(|(name, _)| !admission.payload_fields.contains(name))
         {
             return Err(ValueError::at(
                 format!("{path}.{name}"),
@@ -334,12 +301,7 @@ mod tests {
     const GOOD: &str = r#"{"action":"trade.amended","actor":{"kind":"user","id":"ada"},"subject":{"kind":"trade","id":"T-17"}}"#;
 
     fn parse(line: &str) -> Result<Event, ValueError> {
-        Event::parse(
-            line.as_bytes(),
-            &Admission {
-                payload_fields: vec!["price".into()],
-            },
-        )
+        Event::parse(line.as_bytes(), &Admission { payload_fields: vec!["price".into()] })
     }
 
     /// GOOD with `extra` put in as its first members.
@@ -354,10 +316,7 @@ mod tests {
             r#""source":"fix","occurred":"yesterday","bytes_severed":0,"target_host":"h","external_trace_id":"x","trace_id":"6F9619FF-8B86-D011-B42D-00CF4FC964FF","where":{"host":"desk-4","ip":"10.0.0.1","device":"d"},"payload":{"before":{"price":"1.5"},"after":{"price":"2.5"}}"#,
         )
         .unwrap();
-        assert_eq!(
-            full.trace_id.as_deref(),
-            Some("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
-        );
+        assert_eq!(full.trace_id.as_deref(), Some("6f9619ff-8b86-d011-b42d-00cf4fc964ff"));
     }
 
     #[test]
@@ -366,28 +325,13 @@ mod tests {
             (with(r#""colour":1"#), "colour"),
             (with(r#""seq":1"#), "seq"),
             (with(r#""prev":"sha256:00""#), "prev"),
-            (
-                with(r#""payload":{"after":{"prompt":"p"}}"#),
-                "payload.after.prompt",
-            ),
+            (with(r#""payload":{"after":{"prompt":"p"}}"#), "payload.after.prompt"),
             (with(r#""payload":{"price":1}"#), "payload.price"),
             (with(r#""payload":[]"#), "payload"),
-            (
-                with(r#""payload":{"after":{"price":1.5}}"#),
-                "payload.after.price",
-            ),
-            (
-                with(r#""payload":{"after":{"price":9007199254740992}}"#),
-                "payload.after.price",
-            ),
-            (
-                with(r#""payload":{"after":{"price":-0}}"#),
-                "payload.after.price",
-            ),
-            (
-                with(r#""payload":{"after":{"price":1e2}}"#),
-                "payload.after.price",
-            ),
+            (with(r#""payload":{"after":{"price":1.5}}"#), "payload.after.price"),
+            (with(r#""payload":{"after":{"price":9007199254740992}}"#), "payload.after.price"),
+            (with(r#""payload":{"after":{"price":-0}}"#), "payload.after.price"),
+            (with(r#""payload":{"after":{"price":1e2}}"#), "payload.after.price"),
             (with(r#""bytes_severed":-1"#), "bytes_severed"),
             (with(r#""bytes_severed":"1""#), "bytes_severed"),
             (with(r#""source":"kernel""#), "source"),
@@ -396,10 +340,7 @@ mod tests {
             (with(r#""occurred":"""#), "occurred"),
             (with(r#""where":{"port":1}"#), "where.port"),
             (with(r#""actor":{"kind":"user","id":"b"}"#), "actor"),
-            (
-                parse(r#"{"action":"a.b","subject":{"kind":"k","id":"i"}}"#),
-                "actor",
-            ),
+            (parse(r#"{"action":"a.b","subject":{"kind":"k","id":"i"}}"#), "actor"),
             (
                 parse(
                     r#"{"action":"a.b","actor":{"kind":"ghost","id":"i"},"subject":{"kind":"k","id":"i"}}"#,
@@ -412,18 +353,12 @@ mod tests {
                 ),
                 "actor.id",
             ),
-            (
-                parse(r#"{"action":"a.b","actor":{"kind":"user","id":"i"}}"#),
-                "subject",
-            ),
+            (parse(r#"{"action":"a.b","actor":{"kind":"user","id":"i"}}"#), "subject"),
             (
                 parse(r#"{"actor":{"kind":"user","id":"i"},"subject":{"kind":"k","id":"i"}}"#),
                 "action",
             ),
-            (
-                parse(&GOOD.replace("trade.amended", "block.opened")),
-                "action",
-            ),
+            (parse(&GOOD.replace("trade.amended", "block.opened")), "action"),
             (parse(&GOOD.replace("trade.amended", "heartbeat")), "action"),
         ] {
             let error = event.expect_err(member);
@@ -460,9 +395,7 @@ mod tests {
         let nested = |depth: usize| {
             let open = "[".repeat(depth);
             let close = "]".repeat(depth);
-            with(&format!(
-                r#""payload":{{"after":{{"price":{open}{close}}}}}"#
-            ))
+            with(&format!(r#""payload":{{"after":{{"price":{open}{close}}}}}"#))
         };
         nested(29).expect("the record, payload, after and 29 arrays make 32");
         let error = nested(30).unwrap_err();

@@ -83,13 +83,7 @@ pub fn sha256(bytes: &[u8]) -> Hash {
 /// It is the Merkle leaf and the next record's `prev`. Source: RFC 6962, section 2.1.
 #[must_use]
 pub fn leaf_hash(record: &[u8]) -> Hash {
-    Hash(
-        Sha256::new()
-            .chain_update([0x00])
-            .chain_update(record)
-            .finalize()
-            .into(),
-    )
+    Hash(Sha256::new().chain_update([0x00]).chain_update(record).finalize().into())
 }
 
 /// The hash of an inner node: SHA-256(0x01 ‖ left ‖ right).

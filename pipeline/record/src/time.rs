@@ -81,30 +81,19 @@ impl ClockSample {
     /// Without synchronisation both ends are the local clock's reading.
     #[must_use]
     pub fn true_time(&self, mono_ns: u64) -> TrueTime {
-        let age_ns = i64::try_from(i128::from(mono_ns) - i128::from(self.mono_ns)).unwrap_or(
-            if mono_ns > self.mono_ns {
-                i64::MAX
-            } else {
-                i64::MIN
-            },
-        );
+        let age_ns = i64::try_from(i128::from(mono_ns) - i128::from(self.mono_ns))
+            .unwrap_or(if mono_ns > self.mono_ns { i64::MAX } else { i64::MIN });
         let local_ns = self.real.unix_ns.saturating_add(age_ns);
         let error_ns = if self.synchronised {
             let drift_ns = age_ns.unsigned_abs() / (1_000_000 / DRIFT_PPM);
-            self.max_error_ns
-                .saturating_add(self.reading_error_ns)
-                .saturating_add(drift_ns)
+            self.max_error_ns.saturating_add(self.reading_error_ns).saturating_add(drift_ns)
         } else {
             0
         };
         let error_ns = i64::try_from(error_ns).unwrap_or(i64::MAX);
         TrueTime {
-            earliest: Timestamp {
-                unix_ns: local_ns.saturating_sub(error_ns),
-            },
-            latest: Timestamp {
-                unix_ns: local_ns.saturating_add(error_ns),
-            },
+            earliest: Timestamp { unix_ns: local_ns.saturating_sub(error_ns) },
+            latest: Timestamp { unix_ns: local_ns.saturating_add(error_ns) },
             synchronised: self.synchronised,
         }
     }
@@ -116,9 +105,7 @@ mod tests {
 
     const SAMPLE: ClockSample = ClockSample {
         mono_ns: 1_000_000_000,
-        real: Timestamp {
-            unix_ns: 1_700_000_000_000_000_000,
-        },
+        real: Timestamp { unix_ns: 1_700_000_000_000_000_000 },
         reading_error_ns: 100,
         max_error_ns: 2_000_000,
         synchronised: true,
@@ -130,42 +117,26 @@ mod tests {
         assert_eq!(text, "2023-11-14T22:13:20.000000000Z");
         assert_eq!(text.len(), Timestamp::TEXT_BYTES);
         assert_eq!(Timestamp::parse(&text), Some(SAMPLE.real));
-        assert_eq!(
-            Timestamp::parse("2023-11-14T22:13:20Z"),
-            None,
-            "other spellings do not count"
-        );
-        assert_eq!(
-            Timestamp::parse("2023-11-14T23:13:20.000000000+01:00"),
-            None
-        );
+        assert_eq!(Timestamp::parse("2023-11-14T22:13:20Z"), None, "other spellings do not count");
+        assert_eq!(Timestamp::parse("2023-11-14T23:13:20.000000000+01:00"), None);
     }
 
     #[test]
     fn interval_is_the_kernels_bound_widened_by_age() {
         let at_once = SAMPLE.true_time(SAMPLE.mono_ns);
-        assert_eq!(
-            at_once.latest.unix_ns - at_once.earliest.unix_ns,
-            2 * 2_000_100
-        );
+        assert_eq!(at_once.latest.unix_ns - at_once.earliest.unix_ns, 2 * 2_000_100);
         // One second later the bound has grown by 500 µs on each side.
         let later = SAMPLE.true_time(SAMPLE.mono_ns + 1_000_000_000);
         assert_eq!(later.latest.unix_ns - later.earliest.unix_ns, 2 * 2_500_100);
         // An event before the sample is just as uncertain.
         let before = SAMPLE.true_time(0);
-        assert_eq!(
-            before.latest.unix_ns - before.earliest.unix_ns,
-            2 * 2_500_100
-        );
+        assert_eq!(before.latest.unix_ns - before.earliest.unix_ns, 2 * 2_500_100);
         assert!(before.latest < later.earliest);
     }
 
     #[test]
     fn unsynchronised_clock_makes_no_claim() {
-        let sample = ClockSample {
-            synchronised: false,
-            ..SAMPLE
-        };
+        let sample = ClockSample { synchronised: false, ..SAMPLE };
         let time = sample.true_time(sample.mono_ns + 5);
         assert!(!time.synchronised);
         assert_eq!(time.earliest, time.latest);

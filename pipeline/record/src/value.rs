@@ -51,10 +51,7 @@ impl ValueError {
     /// An error at `member`.
     #[must_use]
     pub fn at(member: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            member: member.into(),
-            problem: problem.into(),
-        }
+        Self { member: member.into(), problem: problem.into() }
     }
 }
 
@@ -72,12 +69,9 @@ impl Value {
         })?;
         let path = Path::default();
         let mut reader = serde_json::Deserializer::from_str(text);
-        let value = Strict {
-            path: &path,
-            depth: 0,
-        }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value));
+        let value = Strict { path: &path, depth: 0 }
+            .deserialize(&mut reader)
+            .and_then(|value| reader.end().map(|()| value));
         value.map_err(|error| ValueError::at(path.to_string(), plain(&error)))
     }
 
@@ -95,7 +89,7 @@ impl Value {
     }
 }
 
-/// serde_json's message for a single line: the line number says nothing.
+/// The parser's message for a single line: the line number says nothing.
 fn plain(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at byte ")
 }
@@ -130,10 +124,7 @@ impl Strict<'_> {
         if self.depth == DEPTH_MAX {
             return Err(E::custom(format_args!("nested deeper than {DEPTH_MAX}")));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
@@ -172,9 +163,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
-            Err(_) => Err(E::custom(format_args!(
-                "number {value} is beyond 2^53-1: send it as a string"
-            ))),
+            Err(_) => {
+                Err(E::custom(format_args!("number {value} is beyond 2^53-1: send it as a string")))
+            }
         }
     }
 
@@ -195,9 +186,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let seed = self.deeper()?;
         let mut items = Vec::new();
-        while let Some(item) = self
-            .path
-            .within(items.len().to_string(), || access.next_element_seed(seed))?
+        while let Some(item) =
+            self.path.within(items.len().to_string(), || access.next_element_seed(seed))?
         {
             items.push(item);
         }
@@ -208,16 +198,14 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let seed = self.deeper()?;
         let mut members: Vec<(String, Value)> = Vec::new();
         while let Some(key) = access.next_key::<String>()? {
-            let value = self
-                .path
-                .within(key.clone(), || access.next_value_seed(seed))?;
+            let value = self.path.within(key.clone(), || access.next_value_seed(seed))?;
             members.push((key, value));
         }
         members.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
         if let Some(twice) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return self.path.within(twice[0].0.clone(), || {
-                Err(A::Error::custom("the key is given twice"))
-            });
+            return self
+                .path
+                .within(twice[0].0.clone(), || Err(A::Error::custom("the key is given twice")));
         }
         Ok(Value::Object(members))
     }
@@ -245,5 +233,50 @@ impl Serialize for Value {
                 map.end()
             }
         }
+    }
+}
+
+impl Value {
+    /// An object of `members`, put in canonical order.
+    #[must_use]
+    pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
+        let mut members: Vec<_> =
+            members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        members.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        Self::Object(members)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<u64> for Value {
+    /// A number, or a decimal string where a JSON number would not be exact.
+    fn from(number: u64) -> Self {
+        match i64::try_from(number) {
+            Ok(integer) if integer <= INTEGER_MAX => Self::Integer(integer),
+            _ => Self::String(number.to_string()),
+        }
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
     }
 }

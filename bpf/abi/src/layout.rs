@@ -1,0 +1,249 @@
+//! The kernel program's structures, byte for byte.
+//!
+//! The C side is `bpf/capture/src/bpf/abi.h`. Both assert the same sizes and offsets, so that one
+//! cannot be edited without the other. Integers are little-endian; nothing has implicit padding.
+
+use std::mem::{offset_of, size_of};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Operations a plan can hold.
+pub const OPS_MAX: usize = 4;
+/// System call numbers that can have a plan: 0 to 511.
+pub const PLANS: usize = 512;
+/// Bytes of items below which one more item is begun.
+pub const ITEMS_BYTES: usize = 8192;
+/// Bytes that the last item may take beyond [`ITEMS_BYTES`].
+pub const SLACK_BYTES: usize = 4352;
+/// Largest record, in bytes.
+pub const RECORD_BYTES_MAX: usize =
+    size_of::<Header>() + size_of::<CallBody>() + ITEMS_BYTES + SLACK_BYTES;
+/// "No argument" in [`Op::other`].
+pub const NO_ARG: u8 = 0xff;
+
+/// Values of [`Header::kind`].
+pub mod kind {
+    /// A system call.
+    pub const CALL: u16 = 1;
+    /// A new process or thread.
+    pub const FORK: u16 = 2;
+    /// A new program in a process.
+    pub const EXEC: u16 = 3;
+    /// The end of a thread.
+    pub const EXIT: u16 = 4;
+}
+
+/// Bits of [`Header::flags`].
+pub mod flag {
+    /// The entry was not seen: the call was refused before its tracepoint.
+    pub const EXIT_ONLY: u16 = 1 << 0;
+    /// The call has no result, because the task ended inside it.
+    pub const NO_RETURN: u16 = 1 << 1;
+    /// An item was left out because the buffer was full.
+    pub const ITEMS_FULL: u16 = 1 << 2;
+}
+
+/// Values of [`ItemHeader::kind`].
+pub mod item_kind {
+    /// A string without its NUL.
+    pub const STRING: u8 = 1;
+    /// Bytes as they lay in memory.
+    pub const BYTES: u8 = 2;
+    /// Strings, each with its NUL.
+    pub const ARGV: u8 = 3;
+    /// Path components of a directory or open file, deepest first, each with its NUL.
+    pub const DIR: u8 = 4;
+    /// The same of the task's root directory; absent where that is `/`.
+    pub const ROOT: u8 = 5;
+    /// The same of the executable, up to the mount namespace's root.
+    pub const EXE: u8 = 6;
+}
+
+/// Bits of [`ItemHeader::flags`].
+pub mod item_flag {
+    /// Longer than the capture limit.
+    pub const TRUNCATED: u16 = 1 << 0;
+    /// Unreadable at entry, so read at the call's end.
+    pub const AT_EXIT: u16 = 1 << 1;
+    /// In no directory: memfd, pipe, socket.
+    pub const DETACHED: u16 = 1 << 2;
+    /// Not below the task's root.
+    pub const UNREACHABLE: u16 = 1 << 3;
+}
+
+/// Values of [`Op::kind`].
+pub mod op_kind {
+    /// Ends a plan.
+    pub const NONE: u8 = 0;
+    /// A string.
+    pub const STRING: u8 = 1;
+    /// A path; with it, where it is relative, the directory it starts from.
+    pub const PATH: u8 = 2;
+    /// The path of an open file.
+    pub const FD_PATH: u8 = 3;
+    /// An array of strings.
+    pub const ARGV: u8 = 4;
+    /// A counted array of bytes or larger elements.
+    pub const BYTES: u8 = 5;
+    /// An address that the call writes.
+    pub const ADDR_OUT: u8 = 6;
+    /// The address in a `struct msghdr`.
+    pub const MSG_NAME: u8 = 7;
+}
+
+/// What every record begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Header {
+    /// One of [`kind`].
+    pub kind: u16,
+    /// Bits of [`flag`].
+    pub flags: u16,
+    /// Bytes of the whole record.
+    pub size: u32,
+    /// Number of the record on its CPU, from 0, over all kinds; a number never seen is a loss.
+    pub seq: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds at the call's entry, or at the event.
+    pub entry_ns: u64,
+    /// Inode of the task's cgroup (version 2).
+    pub cgroup_id: u64,
+    /// CPU on which the record was numbered.
+    pub cpu: u32,
+    /// Process (thread group) id in the initial PID namespace.
+    pub pid: u32,
+    /// Thread id in the initial PID namespace, as it was at entry.
+    pub tid: u32,
+    /// The parent's process id.
+    pub ppid: u32,
+    /// Real user id in the initial user namespace.
+    pub uid: u32,
+    /// Real group id in the initial user namespace.
+    pub gid: u32,
+    /// Name of the thread, NUL-padded.
+    pub comm: [u8; 16],
+}
+
+/// What follows the header of a call; then come its items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CallBody {
+    /// `CLOCK_MONOTONIC` nanoseconds at the call's exit; 0 where it did not return.
+    pub exit_ns: u64,
+    /// The kernel's result: a value, or −errno.
+    pub ret: i64,
+    /// The raw arguments.
+    pub args: [u64; 6],
+    /// System call number.
+    pub nr: u32,
+    /// 1 `x86_64`, 2 `i386`, 3 `x32`.
+    pub arch: u16,
+    /// Bytes of items.
+    pub items_bytes: u16,
+}
+
+/// What follows the header of a fork; the header is the parent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ForkBody {
+    /// Process id of the child; the parent's own where the child is a thread.
+    pub child_pid: u32,
+    /// Thread id of the child.
+    pub child_tid: u32,
+}
+
+/// What follows the header of an exec; then comes one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExecBody {
+    /// Thread id before the call: a thread that calls exec takes over the leader's.
+    pub old_tid: u32,
+    /// Bytes of items.
+    pub items_bytes: u32,
+}
+
+/// What follows the header of an exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExitBody {
+    /// Status in the form of wait(2).
+    pub status: u32,
+    /// 1 for the last thread of its process.
+    pub group_dead: u32,
+}
+
+/// What every item begins with; `len` bytes follow, then padding up to a multiple of 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ItemHeader {
+    /// Index of the argument, 0 to 5.
+    pub arg: u8,
+    /// One of [`item_kind`].
+    pub kind: u8,
+    /// 0, or −errno of the read.
+    pub err: i16,
+    /// Bytes that follow.
+    pub len: u16,
+    /// Bits of [`item_flag`].
+    pub flags: u16,
+}
+
+/// One thing the kernel program is to read for a call.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Op {
+    /// One of [`op_kind`].
+    pub kind: u8,
+    /// Index of the argument.
+    pub arg: u8,
+    /// Index of a second argument (directory, count, length), or [`NO_ARG`].
+    pub other: u8,
+    /// Base-2 logarithm of the bytes that each counted element has.
+    pub scale: u8,
+    /// Most bytes to read.
+    pub max_bytes: u16,
+    /// 0.
+    pub reserved: u16,
+}
+
+/// Everything the kernel program is to read for a call, in order.
+pub type Plan = [Op; OPS_MAX];
+
+/// Counters of one CPU since loading.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct CpuCounters {
+    /// Records numbered: `emitted + dropped`.
+    pub seq: u64,
+    /// Records handed to the ring.
+    pub emitted: u64,
+    /// Records that found the ring full.
+    pub dropped: u64,
+    /// Calls or children for which no memory was to be had.
+    pub stash_failed: u64,
+    /// Calls that were in progress when their task came under watch.
+    pub skipped_mid_call: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 72);
+    assert!(offset_of!(Header, seq) == 8);
+    assert!(offset_of!(Header, cpu) == 32);
+    assert!(offset_of!(Header, comm) == 56);
+    assert!(size_of::<CallBody>() == 72);
+    assert!(offset_of!(CallBody, args) == 16);
+    assert!(offset_of!(CallBody, nr) == 64);
+    assert!(offset_of!(CallBody, items_bytes) == 70);
+    assert!(size_of::<ForkBody>() == 8);
+    assert!(size_of::<ExecBody>() == 8);
+    assert!(size_of::<ExitBody>() == 8);
+    assert!(size_of::<ItemHeader>() == 8);
+    assert!(offset_of!(ItemHeader, len) == 4);
+    assert!(size_of::<Op>() == 8);
+    assert!(offset_of!(Op, max_bytes) == 4);
+    assert!(size_of::<Plan>() == 32);
+    assert!(size_of::<CpuCounters>() == 40);
+};

@@ -1,0 +1,143 @@
+//! The table of system calls: what each argument is called and what it means.
+//!
+//! The same line decides what the kernel program reads ([`crate::fetch_plan`]) and how it is
+//! written down ([`crate::decode`]), so a call is added by adding its line. Names of arguments are
+//! those of the manual pages, section 2.
+
+mod files;
+mod network;
+mod processes;
+
+use std::sync::LazyLock;
+
+use syscalls::x86_64::Sysno;
+
+use crate::flags::{EnumTable, FlagTable};
+use crate::layout::PLANS;
+
+/// What an argument means. Numbers are indices of other arguments.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A path; relative ones start from the working directory.
+    Path,
+    /// A path; relative ones start from the directory in that argument.
+    PathAt(u8),
+    /// A string that is not made absolute, such as a symbolic link's target.
+    Str,
+    /// An array of strings, ended by NULL.
+    Argv,
+    /// A directory's descriptor, or `AT_FDCWD`.
+    Dirfd,
+    /// A descriptor.
+    Fd,
+    /// A descriptor whose path is put on record as `path`.
+    FdPath,
+    /// Flags by name.
+    Flags(&'static FlagTable),
+    /// One of several names.
+    Enum(&'static EnumTable),
+    /// File mode, in hexadecimal.
+    Mode,
+    /// File mode, meaningful only if the flags in that argument create a file.
+    CreateMode(u8),
+    /// `struct open_how`, whose size is that argument.
+    OpenHow {
+        /// Argument with the size in bytes.
+        size: u8,
+    },
+    /// A signed integer of 32 bits that identifies something.
+    Int,
+    /// User id; −1 leaves it unchanged.
+    Uid,
+    /// Group id; −1 leaves it unchanged.
+    Gid,
+    /// Group ids.
+    Gids {
+        /// Argument with their number.
+        count: u8,
+    },
+    /// Process id, or the negative id of a process group.
+    Pid,
+    /// Thread id.
+    Tid,
+    /// Signal.
+    Signal,
+    /// Address of this side.
+    LocalAddr {
+        /// Argument with the length in bytes.
+        len: u8,
+    },
+    /// Address of this side, written by the call.
+    LocalAddrOut {
+        /// Argument that points to the length in bytes.
+        len: u8,
+    },
+    /// Address of the other side.
+    PeerAddr {
+        /// Argument with the length in bytes.
+        len: u8,
+    },
+    /// Address of the other side, written by the call.
+    PeerAddrOut {
+        /// Argument that points to the length in bytes.
+        len: u8,
+    },
+    /// `struct msghdr` whose `msg_name` is the other side's address.
+    PeerMessage,
+    /// Anything else.
+    Hex,
+}
+
+/// Name and meaning of an argument.
+pub type Param = (&'static str, Kind);
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Syscall {
+    /// Name and number.
+    pub sysno: Sysno,
+    /// The arguments, in the order of the call.
+    pub params: &'static [Param],
+    /// Whether the call acts on the process that makes it; otherwise it acts on the first
+    /// argument that names a file, a process or an address.
+    pub about_caller: bool,
+}
+
+/// The lines of one family: `name(argument: Kind, …);`, then `about caller` where that holds.
+///
+/// One call is one line, however long: the tables are read down, not across.
+macro_rules! calls {
+    (@about) => { false };
+    (@about caller) => { true };
+    ($($name:ident($($param:ident: $kind:expr),*) $(about $caller:ident)?;)*) => {
+        pub(super) static CALLS: &[Syscall] = &[$(Syscall {
+            sysno: Sysno::$name,
+            params: &[$((stringify!($param), $kind)),*],
+            about_caller: calls!(@about $($caller)?),
+        }),*];
+    };
+}
+use calls;
+
+/// Every line of the table.
+pub fn lines() -> impl Iterator<Item = &'static Syscall> {
+    [files::CALLS, processes::CALLS, network::CALLS].into_iter().flatten()
+}
+
+static BY_NUMBER: LazyLock<Vec<Option<&'static Syscall>>> = LazyLock::new(|| {
+    let mut by_number = vec![None; PLANS];
+    for line in lines() {
+        if let Some(slot) =
+            usize::try_from(line.sysno.id()).ok().and_then(|nr| by_number.get_mut(nr))
+        {
+            *slot = Some(line);
+        }
+    }
+    by_number
+});
+
+/// The line of an `x86_64` call, if the table has one.
+#[must_use]
+pub fn lookup(nr: u32) -> Option<&'static Syscall> {
+    BY_NUMBER.get(usize::try_from(nr).ok()?).copied().flatten()
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The records this program hands to user space, and the plan it is given.
+ *
+ * The Rust mirror is `graven_abi::layout`. Both sides assert the same sizes and offsets, so
+ * that one cannot be edited without the other. All integers are little-endian, all structs
+ * are free of implicit padding, and every struct's size is a multiple of 8.
+ */
+#ifndef GRAVEN_ABI_H
+#define GRAVEN_ABI_H
+
+#include <linux/types.h>
+
+#define GRAVEN_COMM_BYTES 16
+#define GRAVEN_OPS_MAX 4
+#define GRAVEN_PLANS 512
+
+/* An item may begin anywhere below ITEMS_BYTES (a power of two: offsets are masked with it) and
+ * may run over into the slack, which therefore holds one whole PATH_MAX string. */
+#define GRAVEN_ITEMS_BYTES 8192
+#define GRAVEN_SLACK_BYTES 4352
+
+enum graven_kind {
+	GRAVEN_CALL = 1,
+	GRAVEN_FORK = 2,
+	GRAVEN_EXEC = 3,
+	GRAVEN_EXIT = 4,
+};
+
+enum graven_flag {
+	GRAVEN_EXIT_ONLY = 1 << 0,  /* the entry was not seen: refused before its tracepoint */
+	GRAVEN_NO_RETURN = 1 << 1,  /* the call has no result: the task ended inside it */
+	GRAVEN_ITEMS_FULL = 1 << 2, /* an item was left out because the buffer was full */
+};
+
+enum graven_arch {
+	GRAVEN_X86_64 = 1,
+	GRAVEN_I386 = 2,
+	GRAVEN_X32 = 3,
+};
+
+struct graven_header {
+	__u16 kind;
+	__u16 flags;
+	__u32 size; /* of the whole record, this header included */
+	__u64 seq;
+	__u64 entry_ns;
+	__u64 cgroup_id;
+	__u32 cpu;
+	__u32 pid; /* thread group id */
+	__u32 tid;
+	__u32 ppid;
+	__u32 uid;
+	__u32 gid;
+	char comm[GRAVEN_COMM_BYTES];
+};
+
+struct graven_call {
+	__u64 exit_ns;
+	__s64 ret;
+	__u64 args[6];
+	__u32 nr;
+	__u16 arch;
+	__u16 items_bytes;
+};
+
+struct graven_fork {
+	__u32 child_pid;
+	__u32 child_tid;
+};
+
+struct graven_exec {
+	__u32 old_tid; /* the calling thread's id before it became the leader */
+	__u32 items_bytes;
+};
+
+struct graven_exit {
+	__u32 status;     /* in the form of wait(2) */
+	__u32 group_dead; /* 1: the last thread of its group */
+};
+
+enum graven_item_kind {
+	GRAVEN_STRING = 1, /* without its NUL */
+	GRAVEN_BYTES = 2,
+	GRAVEN_ARGV = 3, /* strings, each with its NUL */
+	GRAVEN_DIR = 4,  /* path components, deepest first, each with its NUL */
+	GRAVEN_ROOT = 5, /* the same, of the task's root; absent where that is "/" */
+	GRAVEN_EXE = 6,  /* the same, of the executable, from the mount namespace's root */
+};
+
+enum graven_item_flag {
+	GRAVEN_TRUNCATED = 1 << 0,
+	GRAVEN_AT_EXIT = 1 << 1,     /* unreadable at entry, so read at the call's end */
+	GRAVEN_DETACHED = 1 << 2,    /* not in any directory: memfd, pipe, socket */
+	GRAVEN_UNREACHABLE = 1 << 3, /* not below the task's root */
+};
+
+/* Its `len` bytes follow, then zero to seven bytes up to a multiple of 8. */
+struct graven_item {
+	__u8 arg;
+	__u8 kind;
+	__s16 err; /* 0 or -errno of the read */
+	__u16 len;
+	__u16 flags;
+};
+
+enum graven_op_kind {
+	GRAVEN_OP_NONE = 0,
+	GRAVEN_OP_STRING = 1,
+	GRAVEN_OP_PATH = 2,    /* other: argument with the directory, or NO_ARG for the cwd */
+	GRAVEN_OP_FD_PATH = 3,
+	GRAVEN_OP_ARGV = 4,
+	GRAVEN_OP_BYTES = 5,    /* other: argument with the count; scale: log2 of bytes for each */
+	GRAVEN_OP_ADDR_OUT = 6, /* other: argument that points to the length; read at exit */
+	GRAVEN_OP_MSG_NAME = 7, /* msg_name of a struct msghdr */
+};
+
+#define GRAVEN_NO_ARG 0xff
+
+struct graven_op {
+	__u8 kind;
+	__u8 arg;
+	__u8 other;
+	__u8 scale;
+	__u16 max_bytes;
+	__u16 reserved;
+};
+
+/* Operations on the same call, in order; the first GRAVEN_OP_NONE ends them. */
+struct graven_plan {
+	struct graven_op ops[GRAVEN_OPS_MAX];
+};
+
+struct graven_counters {
+	__u64 seq; /* records numbered: emitted + dropped */
+	__u64 emitted;
+	__u64 dropped;
+	__u64 stash_failed;
+	__u64 skipped_mid_call;
+};
+
+_Static_assert(sizeof(struct graven_header) == 72, "header");
+_Static_assert(__builtin_offsetof(struct graven_header, seq) == 8, "header.seq");
+_Static_assert(__builtin_offsetof(struct graven_header, cpu) == 32, "header.cpu");
+_Static_assert(__builtin_offsetof(struct graven_header, comm) == 56, "header.comm");
+_Static_assert(sizeof(struct graven_call) == 72, "call");
+_Static_assert(__builtin_offsetof(struct graven_call, args) == 16, "call.args");
+_Static_assert(__builtin_offsetof(struct graven_call, nr) == 64, "call.nr");
+_Static_assert(__builtin_offsetof(struct graven_call, items_bytes) == 70, "call.items_bytes");
+_Static_assert(sizeof(struct graven_fork) == 8, "fork");
+_Static_assert(sizeof(struct graven_exec) == 8, "exec");
+_Static_assert(sizeof(struct graven_exit) == 8, "exit");
+_Static_assert(sizeof(struct graven_item) == 8, "item");
+_Static_assert(__builtin_offsetof(struct graven_item, len) == 4, "item.len");
+_Static_assert(sizeof(struct graven_op) == 8, "op");
+_Static_assert(__builtin_offsetof(struct graven_op, max_bytes) == 4, "op.max_bytes");
+_Static_assert(sizeof(struct graven_plan) == 32, "plan");
+_Static_assert(sizeof(struct graven_counters) == 40, "counters");
+
+#endif

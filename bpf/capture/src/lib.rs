@@ -1,0 +1,24 @@
+//! Captures each system call of a cgroup subtree in the kernel, and starts commands inside it.
+//!
+//! - [`probe()`] tells which means of capture this machine offers, and why not.
+//! - [`Cgroup2`] finds the cgroup file system; an [`AgentCgroup`] holds one watched command.
+//! - [`Capture`] loads the kernel program and hands over its records, which `graven_abi` parses.
+//! - [`spawn()`] starts a command so that its first recorded call is the `execve`.
+//! - [`Guard`] kills the command should the recorder die: nothing runs unrecorded.
+//!
+//! The recorder itself stays outside the watched cgroup, so it never records itself.
+
+mod capture;
+mod cgroup;
+mod error;
+mod guard;
+mod probe;
+mod skeleton;
+mod spawn;
+
+pub use capture::{Capture, CaptureOptions, RING_BYTES_DEFAULT, RING_BYTES_MIN, WAKE_BYTES};
+pub use cgroup::{AgentCgroup, Cgroup2, CgroupPaths};
+pub use error::CaptureError;
+pub use guard::{DISARM, Guard, GuardOutcome, run as run_guard};
+pub use probe::{Tier, probe};
+pub use spawn::{SpawnError, command, spawn};

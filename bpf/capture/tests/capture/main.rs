@@ -1,0 +1,9 @@
+//! Runs programs of known behaviour under capture, and compares what is on record with what they did.
+//!
+//! Needs root; without it each test says so and passes.
+
+mod arguments;
+mod processes;
+mod recorder;
+mod rig;
+mod subject;

@@ -1,0 +1,129 @@
+//! What travels through the graph.
+
+use std::sync::Arc;
+
+use graven_ledger::{Receipt, Step};
+use graven_record::event::Admission;
+use graven_record::{DraftBatch, Gap, Value, ValueError};
+use tokio::sync::oneshot;
+
+use crate::budget::Permit;
+use crate::kernel::KernelBatch;
+
+/// Most raw bytes that a source puts into one batch. A record grows at most about sixfold on its
+/// way to a line, which keeps a batch below the 4 MiB that may be written and not yet synced.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Raw input, as a source gives it.
+#[derive(Debug)]
+pub enum Raw {
+    /// System calls and tasks, from the kernel.
+    Kernel(KernelBatch),
+    /// Application events.
+    Events(EventBatch),
+    /// Graven's own records.
+    Own(Vec<OwnRecord>),
+}
+
+impl Raw {
+    /// Bytes that the batch holds in memory, about.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        match self {
+            Self::Kernel(batch) => batch.bytes_len(),
+            Self::Events(batch) => batch.lines.len(),
+            Self::Own(records) => records.len() * 1_024,
+        }
+    }
+}
+
+/// Lines of JSON, each an event.
+#[derive(Debug, Default)]
+pub struct EventBatch {
+    /// The lines, one after the other, without newlines.
+    pub lines: Vec<u8>,
+    /// Where each line ends, and its number at the source (from 1).
+    pub ends: Vec<(usize, u64)>,
+    /// `CLOCK_MONOTONIC` when the batch came in.
+    pub mono_ns: u64,
+    /// What is admitted.
+    pub admission: Arc<Admission>,
+}
+
+/// A record that Graven writes of itself.
+#[derive(Debug, Clone)]
+pub struct OwnRecord {
+    /// What was done.
+    pub action: &'static str,
+    /// Kind and id of what it was done to.
+    pub subject: (&'static str, String),
+    /// Its own members.
+    pub body: OwnBody,
+    /// `CLOCK_MONOTONIC` of the moment.
+    pub mono_ns: u64,
+}
+
+/// The members of a record of Graven's own.
+#[derive(Debug, Clone)]
+pub enum OwnBody {
+    /// `kind: system` with its `detail`.
+    System(Value),
+    /// `kind: gap`
+    Gap(Gap),
+}
+
+/// A line that was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The line's number at its source, from 1.
+    pub line: u64,
+    /// What is wrong.
+    pub error: ValueError,
+}
+
+/// What became of a batch of events, told after it is durable.
+#[derive(Debug, Default)]
+pub struct Acknowledgement {
+    /// Line number and receipt of each accepted event, in order.
+    pub accepted: Vec<(u64, Receipt)>,
+    /// The refused lines, in order.
+    pub rejected: Vec<Rejection>,
+}
+
+/// Where to tell it.
+pub(crate) type AckSender = oneshot::Sender<Acknowledgement>;
+
+/// What goes along with a batch from intake to commit.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// Held for its drop: the bytes are free again once the batch is committed.
+    pub(crate) _permit: Permit,
+    pub(crate) ack: Option<AckSender>,
+}
+
+/// A batch waiting for a normalizer.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) raw: Raw,
+    pub(crate) ticket: Ticket,
+    pub(crate) reply: crossbeam_channel::Sender<Normalized>,
+}
+
+/// A batch as drafts.
+#[derive(Debug)]
+pub(crate) struct Normalized {
+    pub(crate) drafts: DraftBatch,
+    /// Source line of each draft; empty where nobody asks.
+    pub(crate) lines: Vec<u64>,
+    pub(crate) rejected: Vec<Rejection>,
+    pub(crate) ticket: Ticket,
+}
+
+/// A batch with its place in the chain.
+#[derive(Debug)]
+pub(crate) struct Sequenced {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) acknowledgement: Acknowledgement,
+    /// `None` for a seal that time alone brought about.
+    pub(crate) ticket: Option<Ticket>,
+}

@@ -1,0 +1,104 @@
+//! Commit: writes records to the segment, syncs them in groups, and only then acknowledges.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use graven_ledger::{Lines, SegmentWriter, Step, UNSYNCED_BYTES_MAX, WriterLock};
+use graven_sink::CommittedBatch;
+
+use crate::batch::Sequenced;
+use crate::counters::Counters;
+use crate::stage::StageError;
+use crate::window::WindowWriter;
+
+/// Bytes after which a group is synced without looking for more: large enough that the sync does
+/// not decide the speed, small enough that the disk does not stall on it.
+const GROUP_BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub(crate) segments: SegmentWriter,
+    pub(crate) sequenced: Receiver<Sequenced>,
+    pub(crate) sealer: Sender<Step>,
+    /// `None` where no sink reads along.
+    pub(crate) window: Option<WindowWriter>,
+    pub(crate) counters: Arc<Counters>,
+    /// Held while segments are written.
+    pub(crate) lock: WriterLock,
+}
+
+impl Committer {
+    /// Runs until upstream closes. A failed write or sync ends it: nothing is acknowledged then,
+    /// and nothing is tried again.
+    pub(crate) fn run(mut self) -> Result<(), StageError> {
+        while let Ok(first) = self.sequenced.recv() {
+            let mut group = vec![first];
+            let mut unsynced_bytes = self.write(&group[0])?;
+            // Whatever has come in meanwhile shares the sync; nobody waits for company.
+            while unsynced_bytes < GROUP_BYTES_MAX
+                && let Ok(next) = self.sequenced.try_recv()
+            {
+                if unsynced_bytes + bytes_of(&next) > UNSYNCED_BYTES_MAX {
+                    self.sync(unsynced_bytes)?;
+                    unsynced_bytes = 0;
+                }
+                unsynced_bytes += self.write(&next)?;
+                group.push(next);
+            }
+            self.sync(unsynced_bytes)?;
+            for committed in group {
+                self.hand_over(committed)?;
+            }
+        }
+        tracing::debug!(?self.lock, "commit has drained");
+        Ok(())
+    }
+
+    fn write(&mut self, sequenced: &Sequenced) -> Result<u64, StageError> {
+        for lines in appended(sequenced) {
+            self.segments.append(lines)?;
+        }
+        Ok(bytes_of(sequenced))
+    }
+
+    fn sync(&mut self, unsynced_bytes: u64) -> Result<(), StageError> {
+        if unsynced_bytes > 0 {
+            self.segments.sync()?;
+            self.counters.synced(unsynced_bytes);
+        }
+        Ok(())
+    }
+
+    /// Acknowledges durable records, then lets sealer and sinks have them.
+    fn hand_over(&mut self, committed: Sequenced) -> Result<(), StageError> {
+        if let Some(ack) = committed.ticket.and_then(|ticket| ticket.ack) {
+            // Whoever submitted may have gone: the records stand all the same.
+            drop(ack.send(committed.acknowledgement));
+        }
+        for step in committed.steps {
+            if let Step::Append(lines) = &step {
+                self.counters.committed(lines.leaves.len() as u64);
+                if let Some(window) = &self.window {
+                    window.push(CommittedBatch {
+                        first: lines.first,
+                        count: lines.leaves.len() as u64,
+                        lines: lines.bytes.clone(),
+                    });
+                }
+            }
+            self.sealer.send(step).map_err(|_| StageError::Lost("seal"))?;
+        }
+        Ok(())
+    }
+}
+
+fn appended(sequenced: &Sequenced) -> impl Iterator<Item = &Lines> {
+    sequenced.steps.iter().filter_map(|step| match step {
+        Step::Append(lines) => Some(lines),
+        Step::Seal(_) => None,
+    })
+}
+
+fn bytes_of(sequenced: &Sequenced) -> u64 {
+    appended(sequenced).map(|lines| lines.bytes.len() as u64).sum()
+}

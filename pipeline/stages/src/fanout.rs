@@ -1,0 +1,114 @@
+//! Fan-out: brings each sink what it lacks, behind the commit and never in its way.
+
+use std::time::Duration;
+
+use graven_ledger::{LedgerError, Paths, SegmentCursor};
+use graven_sink::{CommittedBatch, Sink, SinkError};
+
+use crate::window::Window;
+
+/// Bytes read from the segments at a time for a sink that lags.
+const READ_BYTES: usize = 1 << 20;
+
+/// First and longest wait between two attempts at a destination that is not available.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How long a drain waits for a destination that is not available.
+const DRAIN_ATTEMPTS: u32 = 5;
+
+/// Why a sink was given up. The ledger is not touched by it.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The destination.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The segments could not be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// How far a sink has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkReport {
+    /// The sink.
+    pub name: String,
+    /// Records its destination holds.
+    pub cursor: u64,
+    /// Why it stopped before the end, where it did.
+    pub failure: Option<String>,
+}
+
+/// Delivers to one sink until commit has ended and everything is delivered.
+pub(crate) async fn deliver(mut sink: Box<dyn Sink>, window: Window, paths: Paths) -> SinkReport {
+    let name = sink.name().to_owned();
+    let mut cursor = 0;
+    let delivered = follow(sink.as_mut(), window, &paths, &mut cursor).await;
+    let closed = sink.close().await.map_err(DeliveryError::from);
+    let failure = delivered.and(closed).err().map(|error| {
+        tracing::error!(sink = name, cursor, %error, "the sink has stopped; the ledger keeps its records");
+        error.to_string()
+    });
+    SinkReport { name, cursor, failure }
+}
+
+async fn follow(
+    sink: &mut dyn Sink,
+    mut window: Window,
+    paths: &Paths,
+    cursor: &mut u64,
+) -> Result<(), DeliveryError> {
+    *cursor = sink.cursor().await?;
+    let mut segments = SegmentCursor::new(paths, *cursor);
+    let mut draining = false;
+    loop {
+        let durable = window.durable();
+        while *cursor < durable {
+            let batch = match window.batch(*cursor) {
+                Some(batch) => batch.since(*cursor).unwrap_or_else(|| (*batch).clone()),
+                None => read_segments(&mut segments, paths, *cursor, durable)?,
+            };
+            *cursor = append(sink, &batch, draining).await?;
+        }
+        if draining {
+            return Ok(());
+        }
+        draining = !window.changed().await;
+    }
+}
+
+fn read_segments(
+    segments: &mut SegmentCursor,
+    paths: &Paths,
+    cursor: u64,
+    durable: u64,
+) -> Result<CommittedBatch, LedgerError> {
+    if segments.next() != cursor {
+        *segments = SegmentCursor::new(paths, cursor);
+    }
+    let (first, lines) = segments.read(durable, READ_BYTES)?;
+    Ok(CommittedBatch { first, count: segments.next() - first, lines })
+}
+
+/// Appends, waiting out a destination that is not available.
+async fn append(
+    sink: &mut dyn Sink,
+    batch: &CommittedBatch,
+    draining: bool,
+) -> Result<u64, SinkError> {
+    let mut wait = RETRY_MIN;
+    let mut attempts = 0;
+    loop {
+        match sink.append(batch).await {
+            Err(SinkError::Unavailable { sink, problem, .. })
+                if !draining || attempts < DRAIN_ATTEMPTS =>
+            {
+                tracing::warn!(sink, problem, ?wait, "trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_MAX);
+                attempts += 1;
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The graph: which stages there are, how they are joined, and how they end together.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use actix::prelude::*;
+use crossbeam_channel::bounded;
+use graven_ledger::{BlockHeader, OpenedLedger, Recovered, Run};
+use graven_record::{Gap, Value, sha256};
+use graven_sink::Sink;
+use tokio::sync::oneshot;
+
+use crate::batch::{OwnBody, OwnRecord};
+use crate::budget::{ByteBudget, Closed};
+use crate::clock::{self, Clock};
+use crate::commit::Committer;
+use crate::counters::Counters;
+use crate::facts;
+use crate::fanout::{SinkReport, deliver};
+use crate::heartbeat::Heartbeat;
+use crate::intake::{Intake, QUEUE_BATCHES};
+use crate::kernel::gap_record;
+use crate::normalize::Normalizer;
+use crate::seal::Sealer;
+use crate::sequence::{BLOCK_MS_MAX, Sequencer};
+use crate::stage::{Stage, StageEnded, StageError};
+use crate::window::window;
+
+/// Raw bytes that may be inside the graph at once.
+pub const BUDGET_BYTES: usize = 16 << 20;
+
+/// Seconds between two heartbeats.
+pub const HEARTBEAT_S: u64 = 60;
+
+/// Settings of a pipeline.
+#[derive(Debug, Clone)]
+pub struct PipelineOptions {
+    /// Raw bytes that may be inside the graph at once. Default [`BUDGET_BYTES`].
+    pub budget_bytes: usize,
+    /// Threads that normalize. Default: one for each CPU.
+    pub normalizers: usize,
+    /// Age at which a block is sealed, in milliseconds. Default [`BLOCK_MS_MAX`].
+    pub block_ms_max: u64,
+    /// Seconds between two heartbeats. Default [`HEARTBEAT_S`].
+    pub heartbeat_s: u64,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        Self {
+            budget_bytes: BUDGET_BYTES,
+            normalizers: thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            block_ms_max: BLOCK_MS_MAX,
+            heartbeat_s: HEARTBEAT_S,
+        }
+    }
+}
+
+impl PipelineOptions {
+    /// The settings as they are hashed into `pipeline.started`.
+    fn to_value(&self) -> Value {
+        Value::object([
+            ("block_ms_max", self.block_ms_max.into()),
+            ("budget_bytes", (self.budget_bytes as u64).into()),
+            ("heartbeat_s", self.heartbeat_s.into()),
+            ("normalizers", (self.normalizers as u64).into()),
+        ])
+    }
+}
+
+/// Where a heartbeat finds what a source has lost: the source writes, the heartbeat reads.
+#[derive(Debug, Clone, Default)]
+pub struct Losses(Arc<Mutex<Option<Value>>>);
+
+impl Losses {
+    /// Replaces what is known.
+    pub fn set(&self, losses: Value) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(losses);
+    }
+
+    pub(crate) fn get(&self) -> Value {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Value::Null)
+    }
+}
+
+/// A running graph over one ledger.
+#[derive(Debug)]
+pub struct Pipeline {
+    intake: Intake,
+    counters: Arc<Counters>,
+    losses: Losses,
+    run: Arc<Run>,
+    heartbeat: Addr<Heartbeat>,
+    ended: oneshot::Receiver<Outcome>,
+    failure: Option<PipelineError>,
+    sinks: Vec<oneshot::Receiver<SinkReport>>,
+}
+
+/// Why the graph stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("the stage `{stage}` failed")]
+pub struct PipelineError {
+    /// The stage that failed first.
+    pub stage: &'static str,
+    /// How.
+    pub source: StageError,
+}
+
+type Outcome = Result<(), PipelineError>;
+
+/// The graph's actor tells the outcome, unless it is itself torn down.
+fn outcome_of(told: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
+    told.unwrap_or_else(|_| Err(gone()))
+}
+
+fn gone() -> PipelineError {
+    PipelineError { stage: "graph", source: StageError::Lost("graph") }
+}
+
+/// What a run did.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Records made durable.
+    pub records: u64,
+    /// Blocks sealed.
+    pub blocks: u64,
+    /// The newest header, with its checkpoint.
+    pub last_header: Option<BlockHeader>,
+    /// How far each sink came.
+    pub sinks: Vec<SinkReport>,
+}
+
+impl Pipeline {
+    /// Starts the graph and writes the run's first records. Call it inside an actix system.
+    ///
+    /// `tiers` tells which means of capture there are; it goes into `pipeline.started`.
+    ///
+    /// # Panics
+    ///
+    /// Outside an actix system.
+    #[must_use]
+    pub fn start(
+        ledger: OpenedLedger,
+        run: Run,
+        tiers: Value,
+        sinks: Vec<Box<dyn Sink>>,
+        options: &PipelineOptions,
+    ) -> Self {
+        let (run, counters, clock) =
+            (Arc::new(run), Arc::<Counters>::default(), Arc::<Clock>::default());
+        let (intake, jobs, order) = Intake::new(ByteBudget::new(options.budget_bytes));
+        let first = first_records(&ledger, &run, tiers, options);
+        let (to_commit, sequenced) = bounded(QUEUE_BATCHES);
+        let (to_seal, committed) = bounded(QUEUE_BATCHES);
+        let (writer, reader) = window(ledger.chain.size());
+        let sinks: Vec<_> = sinks
+            .into_iter()
+            .map(|sink| fan_out(sink, reader.clone(), ledger.paths.clone()))
+            .collect();
+
+        let normalizer = Normalizer {
+            run: Arc::clone(&run),
+            clock: Arc::clone(&clock),
+            counters: Arc::clone(&counters),
+            jobs,
+        };
+        let sequencer = Sequencer {
+            chain: ledger.chain,
+            run: Run::clone(&run),
+            block_ms_max: options.block_ms_max,
+            order,
+            committer: to_commit,
+            due_ns: None,
+        };
+        let group_commit = Committer {
+            segments: ledger.segments,
+            sequenced,
+            sealer: to_seal,
+            window: (!sinks.is_empty()).then_some(writer),
+            counters: Arc::clone(&counters),
+            lock: ledger.lock,
+        };
+        let seal = Sealer { blocks: ledger.blocks, committed, counters: Arc::clone(&counters) };
+
+        let (outcome, ended) = oneshot::channel();
+        let graph = Graph {
+            intake: intake.clone(),
+            running: options.normalizers.max(1) + 3,
+            failure: None,
+            outcome: Some(outcome),
+        }
+        .start();
+        for _ in 0..options.normalizers.max(1) {
+            let normalizer = normalizer.clone();
+            Stage::new("normalize", graph.clone(), move || {
+                normalizer.run();
+                Ok(())
+            })
+            .start();
+        }
+        // The stages alone hold the receiving ends: when they go, their neighbours notice.
+        drop(normalizer);
+        Stage::new("sequence", graph.clone(), move || sequencer.run()).start();
+        Stage::new("commit", graph.clone(), move || group_commit.run()).start();
+        Stage::new("seal", graph, move || seal.run()).start();
+
+        if let Err(Closed) = intake.record(first) {
+            tracing::debug!("the graph ended before its first record");
+        }
+        let losses = Losses::default();
+        let heartbeat = Heartbeat {
+            intake: intake.clone(),
+            counters: Arc::clone(&counters),
+            clock,
+            losses: losses.clone(),
+            run: Arc::clone(&run),
+            every_s: options.heartbeat_s,
+        }
+        .start();
+        Self { intake, counters, losses, run, heartbeat, ended, failure: None, sinks }
+    }
+
+    /// The door for batches.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    /// The figures of this run.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Where sources report their losses for the heartbeats.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.losses.clone()
+    }
+
+    /// Waits until the graph fails; [`Self::drain`] then tells how. Whoever polls this along with its
+    /// own work learns of it at once.
+    pub async fn failed(&mut self) {
+        if self.failure.is_none() {
+            self.failure = Some(outcome_of((&mut self.ended).await).err().unwrap_or_else(gone));
+        }
+    }
+
+    /// Closes the door, lets everything inside become durable, seals the last block, and waits for
+    /// the sinks.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] of the stage that failed first.
+    pub async fn drain(self) -> Result<Summary, PipelineError> {
+        let stopped = OwnRecord {
+            action: "pipeline.stopped",
+            subject: ("pipeline", self.run.trace_id.clone()),
+            body: OwnBody::System(Value::object([
+                ("counters", self.counters.to_value()),
+                ("losses", self.losses.get()),
+            ])),
+            mono_ns: clock::mono_ns(),
+        };
+        // The heartbeat's answer comes when its last record is in.
+        if self.heartbeat.send(crate::heartbeat::Stop).await.is_err() {
+            tracing::debug!("the heartbeat had stopped already");
+        }
+        let intake = self.intake.clone();
+        drop(tokio::task::spawn_blocking(move || intake.record(vec![stopped])).await);
+        self.intake.close();
+        match self.ended.await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(PipelineError { stage: "graph", source: StageError::Lost("graph") });
+            }
+        }
+        let mut sinks = Vec::new();
+        for report in self.sinks {
+            sinks.extend(report.await);
+        }
+        Ok(Summary {
+            records: self.counters.records(),
+            blocks: self.counters.blocks(),
+            last_header: self.counters.last_header(),
+            sinks,
+        })
+    }
+}
+
+/// Gives a sink an arbiter of its own and follows the ledger for it there.
+fn fan_out(
+    sink: Box<dyn Sink>,
+    window: crate::window::Window,
+    paths: graven_ledger::Paths,
+) -> oneshot::Receiver<SinkReport> {
+    let (sender, report) = oneshot::channel();
+    let arbiter = Arbiter::new();
+    arbiter.spawn(async move {
+        drop(sender.send(deliver(sink, window, paths).await));
+        Arbiter::current().stop();
+    });
+    report
+}
+
+/// What a run writes before anything else. Source: `schemas/format.md`, section 1.2.
+fn first_records(
+    ledger: &OpenedLedger,
+    run: &Run,
+    tiers: Value,
+    options: &PipelineOptions,
+) -> Vec<OwnRecord> {
+    let mono_ns = clock::mono_ns();
+    let system = |action, subject, detail| OwnRecord {
+        action,
+        subject,
+        body: OwnBody::System(detail),
+        mono_ns,
+    };
+    let mut records = Vec::new();
+    // A crash can leave a `block.opened` alone.
+    if ledger.chain.size() <= 1 {
+        let info = &ledger.info;
+        let detail = Value::object([
+            ("created", info.created.as_str().into()),
+            ("id", info.id.as_str().into()),
+            ("key", info.key.as_str().into()),
+            ("origin", info.origin.as_str().into()),
+        ]);
+        records.push(system("ledger.created", ("ledger", run.ledger.clone()), detail));
+    }
+    let settings = serde_json::to_vec(&options.to_value()).expect("plain data serialises");
+    let detail = Value::object([
+        ("boot_id", facts::boot_id().into()),
+        ("host", facts::host()),
+        ("settings", options.to_value()),
+        ("settings_sha256", sha256(&settings).to_string().into()),
+        ("tiers", tiers),
+        ("versions", Value::object([("graven", env!("CARGO_PKG_VERSION").into())])),
+    ]);
+    records.push(system("pipeline.started", ("pipeline", run.trace_id.clone()), detail));
+    if let Some(recovered) = &ledger.recovered {
+        let subject = ("ledger", run.ledger.clone());
+        records.push(system("recovery.completed", subject, recovery_detail(recovered)));
+    }
+    if let Some(since) = ledger.silent_since {
+        let gap = Gap {
+            cpu: None,
+            from: since.to_string().into(),
+            lost: None,
+            stage: "downtime",
+            to: clock::now().to_string().into(),
+        };
+        records.push(gap_record(gap, &run.ledger));
+    }
+    records
+}
+
+fn recovery_detail(recovered: &Recovered) -> Value {
+    let damaged = recovered.damaged.as_ref().map(|damage| {
+        let name = damage.path.file_name().unwrap_or_default().to_string_lossy();
+        Value::object([
+            ("bytes", damage.bytes.into()),
+            ("offset", damage.offset_bytes.into()),
+            ("segment", (&*name).into()),
+            ("sha256", damage.sha256.to_string().into()),
+        ])
+    });
+    let copied =
+        Value::object([("count", recovered.copied.into()), ("first", recovered.first.into())]);
+    Value::object([("copied", copied), ("damaged", damaged.into())])
+}
+
+/// Watches over the stages: when one fails, all end.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    intake: Intake,
+    running: usize,
+    failure: Option<PipelineError>,
+    outcome: Option<oneshot::Sender<Outcome>>,
+}
+
+impl Actor for Graph {
+    type Context = Context<Self>;
+}
+
+impl Handler<StageEnded> for Graph {
+    type Result = ();
+
+    fn handle(&mut self, ended: StageEnded, context: &mut Self::Context) {
+        self.running -= 1;
+        tracing::debug!(stage = ended.name, ok = ended.result.is_ok(), "a stage has ended");
+        if let Err(source) = ended.result {
+            self.intake.close();
+            // A stage that missed its neighbour may be heard before the neighbour itself.
+            if self
+                .failure
+                .as_ref()
+                .is_none_or(|known| !known.source.is_cause() && source.is_cause())
+            {
+                self.failure = Some(PipelineError { stage: ended.name, source });
+            }
+        }
+        if self.running == 0 {
+            if let Some(outcome) = self.outcome.take() {
+                // Nobody waits any more: then nobody asks.
+                drop(outcome.send(self.failure.take().map_or(Ok(()), Err)));
+            }
+            context.stop();
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Intake: the door of the graph. Batches leave it in the order in which they came.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tokio::sync::oneshot;
+
+use crate::batch::{Acknowledgement, Job, Normalized, OwnRecord, Raw, Ticket};
+use crate::budget::{ByteBudget, Closed};
+
+/// Batches that may wait between two stages. Their bytes are bounded by the budget; this bounds
+/// their number.
+pub(crate) const QUEUE_BATCHES: usize = 64;
+
+/// Takes batches in. Clones share one door.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    budget: ByteBudget,
+    queues: Arc<Mutex<Option<Queues>>>,
+}
+
+/// Both ways out of the door: the work itself, and the promise of its result at its place in line.
+#[derive(Debug)]
+struct Queues {
+    jobs: Sender<Job>,
+    order: Sender<Receiver<Normalized>>,
+}
+
+impl Intake {
+    pub(crate) fn new(budget: ByteBudget) -> (Self, Receiver<Job>, Receiver<Receiver<Normalized>>) {
+        let (jobs, jobs_out) = bounded(QUEUE_BATCHES);
+        let (order, order_out) = bounded(QUEUE_BATCHES);
+        let queues = Arc::new(Mutex::new(Some(Queues { jobs, order })));
+        (Self { budget, queues }, jobs_out, order_out)
+    }
+
+    /// Takes a batch in, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] once the graph drains or has failed.
+    pub fn submit(&self, raw: Raw) -> Result<(), Closed> {
+        self.enter(raw, None)
+    }
+
+    /// Takes a batch in, and promises word once its records are durable. No word comes where the
+    /// graph fails first.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] once the graph drains or has failed.
+    pub fn submit_acknowledged(
+        &self,
+        raw: Raw,
+    ) -> Result<oneshot::Receiver<Acknowledgement>, Closed> {
+        let (ack, acknowledged) = oneshot::channel();
+        self.enter(raw, Some(ack))?;
+        Ok(acknowledged)
+    }
+
+    /// Takes records of Graven's own in.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] once the graph drains or has failed.
+    pub fn record(&self, records: Vec<OwnRecord>) -> Result<(), Closed> {
+        if records.is_empty() { Ok(()) } else { self.submit(Raw::Own(records)) }
+    }
+
+    fn enter(&self, raw: Raw, ack: Option<oneshot::Sender<Acknowledgement>>) -> Result<(), Closed> {
+        let ticket = Ticket { _permit: self.budget.take(raw.bytes_len())?, ack };
+        let (reply, result) = bounded(1);
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under one lock, so that both queues hold the same order. The sequencer empties `order`
+        // whatever happens here, so this waits for no longer than the graph is busy.
+        let Queues { jobs, order } = queues.as_ref().ok_or(Closed)?;
+        order.send(result).map_err(|_| Closed)?;
+        jobs.send(Job { raw, ticket, reply }).map_err(|_| Closed)
+    }
+
+    /// Closes the door: what is inside drains.
+    pub(crate) fn close(&self) {
+        self.budget.close();
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// The budget, for its figures.
+    #[must_use]
+    pub fn budget(&self) -> &ByteBudget {
+        &self.budget
+    }
+}

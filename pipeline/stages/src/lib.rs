@@ -1,0 +1,36 @@
+//! The actor graph: intake → normalize → sequence → commit → seal, and the fan-out beside it.
+//!
+//! Each stage is three thin layers: a state machine without threads, a loop that feeds it from a
+//! bounded channel, and an actix shell that starts it and sees it end. A message is a batch. Memory is
+//! bounded by a byte budget: a batch takes a permit at intake and gives it back when it is committed.
+
+mod batch;
+mod budget;
+pub mod clock;
+mod commit;
+mod counters;
+mod facts;
+mod fanout;
+mod gaps;
+mod graph;
+mod heartbeat;
+mod intake;
+mod kernel;
+mod normalize;
+mod seal;
+mod sequence;
+mod stage;
+mod window;
+
+pub use batch::{Acknowledgement, BATCH_BYTES_MAX, EventBatch, OwnBody, OwnRecord, Raw, Rejection};
+pub use budget::{ByteBudget, Closed, Permit};
+pub use counters::Counters;
+pub use facts::{boot_id, host_name};
+pub use fanout::{DeliveryError, SinkReport};
+pub use graph::{
+    BUDGET_BYTES, HEARTBEAT_S, Losses, Pipeline, PipelineError, PipelineOptions, Summary,
+};
+pub use intake::Intake;
+pub use kernel::{Agent, CgroupLookup, KernelBatch, KernelSource};
+pub use sequence::BLOCK_MS_MAX;
+pub use stage::StageError;

@@ -1,0 +1,34 @@
+//! Seal: tiles, signature, header and checkpoint of every block, off the commit path.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use graven_ledger::{BlockWriter, Step};
+
+use crate::clock;
+use crate::counters::Counters;
+use crate::stage::StageError;
+
+#[derive(Debug)]
+pub(crate) struct Sealer {
+    pub(crate) blocks: BlockWriter,
+    pub(crate) committed: Receiver<Step>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Sealer {
+    /// Runs until upstream closes; the last step it gets is a seal.
+    pub(crate) fn run(mut self) -> Result<(), StageError> {
+        while let Ok(step) = self.committed.recv() {
+            match step {
+                Step::Append(lines) => self.blocks.append(&lines.leaves)?,
+                Step::Seal(header) => {
+                    let header = self.blocks.seal(header, clock::unix_s())?;
+                    tracing::debug!(height = header.height, size = header.size, "sealed a block");
+                    self.counters.sealed(header);
+                }
+            }
+        }
+        Ok(())
+    }
+}

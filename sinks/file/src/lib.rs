@@ -1,0 +1,185 @@
+//! The simplest sink: the records, line by line, in a file of their own, for instance on another
+//! disk. Its lines are the ledger's, so any line of it can be checked against a checkpoint.
+
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use graven_ledger::{LineReader, ReadLine};
+use graven_record::{RECORD_BYTES_MAX, canonical};
+use graven_sink::{CommittedBatch, Sink, SinkError};
+
+/// Appends records to a file and syncs it.
+#[derive(Debug)]
+pub struct FileSink {
+    name: String,
+    path: PathBuf,
+    file: File,
+    next: u64,
+}
+
+impl FileSink {
+    /// Opens or creates the file and reads its cursor. A torn last line is cut off: the ledger
+    /// still has it.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Unavailable`] if the file cannot be opened or read; [`SinkError::Fork`] if it
+    /// holds something other than records in order.
+    pub fn open(path: &Path) -> Result<Self, SinkError> {
+        let name = format!("file {}", path.display());
+        let unavailable = unavailable(&name);
+        let file = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(&unavailable)?;
+        let (next, whole_bytes) = cursor_of(&name, &file)?;
+        file.set_len(whole_bytes).and_then(|()| file.sync_all()).map_err(&unavailable)?;
+        Ok(Self { name, path: path.to_owned(), file, next })
+    }
+
+    /// Compares the records that the file holds already with those of `batch`.
+    fn compare(&self, batch: &CommittedBatch) -> Result<(), SinkError> {
+        let unavailable = unavailable(&self.name);
+        let mut lines =
+            LineReader::new(File::open(&self.path).map_err(&unavailable)?, RECORD_BYTES_MAX);
+        for index in 0..batch.first {
+            if lines.next_line().map_err(&unavailable)?.is_none() {
+                return Err(SinkError::Fork { sink: self.name.clone(), index });
+            }
+        }
+        let known = batch.lines.split(|byte| *byte == b'\n').zip(batch.first..self.next);
+        for (expected, index) in known {
+            match lines.next_line().map_err(&unavailable)? {
+                Some((_, ReadLine::Whole(line))) if line == expected => {}
+                _ => {
+                    return Err(SinkError::Fork { sink: self.name.clone(), index });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unavailable(sink: &str) -> impl Fn(io::Error) -> SinkError + use<> {
+    let sink = sink.to_owned();
+    move |error| SinkError::Unavailable {
+        sink: sink.clone(),
+        problem: error.to_string(),
+        source: Some(Box::new(error)),
+    }
+}
+
+/// Counts the whole lines and their bytes, and checks that the last one is the record it should be.
+fn cursor_of(name: &str, file: &File) -> Result<(u64, u64), SinkError> {
+    let unavailable = unavailable(name);
+    let mut source = file;
+    source.seek(SeekFrom::Start(0)).map_err(&unavailable)?;
+    let mut lines = LineReader::new(source, RECORD_BYTES_MAX);
+    let (mut next, mut bytes) = (0, 0);
+    while let Some((offset, line)) = lines.next_line().map_err(&unavailable)? {
+        match line {
+            ReadLine::Whole(record) if seq_of(record) == Some(next) => {
+                next += 1;
+                bytes = offset + record.len() as u64 + 1;
+            }
+            ReadLine::Unterminated(_) => break,
+            _ => {
+                return Err(SinkError::Fork { sink: name.to_owned(), index: next });
+            }
+        }
+    }
+    Ok((next, bytes))
+}
+
+fn seq_of(record: &[u8]) -> Option<u64> {
+    let mut seq = None;
+    canonical::object(record, |key, value| {
+        if key == "seq" {
+            seq = canonical::unsigned(value);
+        }
+    })
+    .ok()?;
+    seq
+}
+
+#[async_trait]
+impl Sink for FileSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn cursor(&mut self) -> Result<u64, SinkError> {
+        Ok(self.next)
+    }
+
+    async fn append(&mut self, batch: &CommittedBatch) -> Result<u64, SinkError> {
+        if batch.first > self.next {
+            return Err(SinkError::Hole {
+                sink: self.name.clone(),
+                expected: self.next,
+                first: batch.first,
+            });
+        }
+        if batch.first < self.next {
+            self.compare(batch)?;
+        }
+        if let Some(new) = batch.since(self.next) {
+            let unavailable = unavailable(&self.name);
+            let length = self.file.metadata().map_err(&unavailable)?.len();
+            let written = self.file.write_all(&new.lines).and_then(|()| self.file.sync_data());
+            if let Err(error) = written {
+                // Whatever part was written goes, so that a repetition meets whole lines.
+                self.file.set_len(length).map_err(&unavailable)?;
+                return Err(unavailable(error));
+            }
+            self.next = new.end();
+        }
+        Ok(self.next)
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn passes_the_suite() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mirror.jsonl");
+        run(graven_sink::conformance::check(|| FileSink::open(&path).unwrap()));
+    }
+
+    #[test]
+    fn a_torn_last_line_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mirror.jsonl");
+        std::fs::write(&path, "{\"seq\":0}\n{\"se").unwrap();
+        let mut sink = FileSink::open(&path).unwrap();
+        assert_eq!(run(sink.cursor()).unwrap(), 1);
+        let batch = CommittedBatch { first: 1, count: 1, lines: b"{\"seq\":1}\n".to_vec() };
+        assert_eq!(run(sink.append(&batch)).unwrap(), 2);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"seq\":0}\n{\"seq\":1}\n");
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mirror.jsonl");
+        std::fs::write(&path, "hello\n").unwrap();
+        assert!(matches!(FileSink::open(&path), Err(SinkError::Fork { index: 0, .. })));
+    }
+}
