@@ -37,6 +37,14 @@ def key_from(text):
         raise Usage(f"the key file holds no verifier key: {error}") from None
 
 
+def check_note(data, key):
+    """Section 8: a note that is not the key's proves nothing about the ledger."""
+    try:
+        notes.check_signatures(notes.parse_note(data), key, False)
+    except (notes.BadNote, notes.BadSignature) as error:
+        raise Usage(f"--at-least: {error}") from error
+
+
 def run(arguments):
     directory = arguments.directory
     try:
@@ -49,9 +57,12 @@ def run(arguments):
     key = key_from(arguments.key) if arguments.key is not None else None
     at_least = None
     if arguments.at_least is not None:
+        if key is None:
+            raise Usage("--at-least needs --key: only a signature of a known key says anything")
         data = None if "\0" in arguments.at_least else read_small(arguments.at_least)
         if data is None:
             raise Usage("--at-least: no such file")
+        check_note(data, key)
         at_least = (ascii(arguments.at_least)[1:-1], data)
     return Ledger(directory, key, at_least).verify()
 

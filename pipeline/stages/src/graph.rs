@@ -165,7 +165,7 @@ impl Pipeline {
             counters: Arc::clone(&counters),
             jobs,
         };
-        let sequencer = Sequencer {
+        let sequence = Sequencer {
             chain: ledger.chain,
             run: Run::clone(&run),
             block_ms_max: options.block_ms_max,
@@ -201,7 +201,7 @@ impl Pipeline {
         }
         // The stages alone hold the receiving ends: when they go, their neighbours notice.
         drop(normalizer);
-        Stage::new("sequence", graph.clone(), move || sequencer.run()).start();
+        Stage::new("sequence", graph.clone(), move || sequence.run()).start();
         Stage::new("commit", graph.clone(), move || group_commit.run()).start();
         Stage::new("seal", graph, move || seal.run()).start();
 

@@ -1,0 +1,28 @@
+# The two commands: `make run` shows what Graven does, `make test` shows that it does it.
+
+.PHONY: help run test bench check packages build
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+packages:
+	@tests/packages.sh
+
+build: packages
+	cargo build --release --locked -p graven
+
+run: build ## build, record a small agent, verify
+	@tests/demo/run.sh
+
+test: packages ## all tests
+	cargo test --locked --workspace
+	python3 -m unittest discover -s tests/second_verifier
+
+bench: packages ## one table of figures
+	cargo run --release --locked -p graven-bench
+
+check: packages ## format, lints, docs, licences
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+	cargo deny --locked check bans licenses sources

@@ -1,0 +1,148 @@
+//! The thread that empties the kernel's ring into the graph.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use graven_capture::{
+    AgentCgroup, Capture, CaptureError, CaptureOptions, Cgroup2, RING_BYTES_DEFAULT,
+};
+use graven_stages::{
+    Agent, CgroupLookup, Closed, Intake, KernelSource, Losses, OwnRecord, Pipeline, Raw, clock,
+};
+use tokio::sync::oneshot;
+
+/// Longest time a record waits in the ring of a quiet command.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How often open holes are looked at.
+const TICK_NS: u64 = 100_000_000;
+
+/// How often the kernel's counters are read.
+const COUNT_NS: u64 = 1_000_000_000;
+
+/// A running capture.
+pub(super) struct CaptureThread {
+    stop: Arc<AtomicBool>,
+    ended: oneshot::Receiver<anyhow::Result<()>>,
+}
+
+impl CaptureThread {
+    /// Loads the kernel program and starts to empty its ring.
+    pub(super) async fn start(
+        agent: Agent,
+        cgroup: &AgentCgroup,
+        cgroups: &Cgroup2,
+        pipeline: &Pipeline,
+    ) -> anyhow::Result<Self> {
+        let mut paths = cgroups.paths();
+        let lookup: CgroupLookup = Box::new(move |id| {
+            paths
+                .path_of(id)
+                .map(|path| path.as_os_str().as_bytes().to_vec())
+        });
+        let options = CaptureOptions {
+            cgroup_id: cgroup.id(),
+            cgroup_level: cgroup.level(),
+            ring_bytes: RING_BYTES_DEFAULT,
+        };
+        let stop = Arc::<AtomicBool>::default();
+        let drain = Drain {
+            source: KernelSource::new(agent, lookup),
+            intake: pipeline.intake(),
+            losses: pipeline.losses(),
+            stop: Arc::clone(&stop),
+        };
+        let (loaded, ready) = oneshot::channel();
+        let (finished, ended) = oneshot::channel();
+        thread::Builder::new()
+            .name("graven-capture".into())
+            .spawn(move || {
+                match Capture::load(options) {
+                    Ok(capture) => {
+                        // The other end waits for it; without one the run is over anyway.
+                        drop(loaded.send(Ok(())));
+                        drop(finished.send(drain.run(capture)));
+                    }
+                    Err(error) => drop(loaded.send(Err(error))),
+                }
+            })?;
+        ready.await.context("the capture thread has gone")??;
+        Ok(Self { stop, ended })
+    }
+
+    /// Empties the ring for the last time; call it when nothing watched runs any more.
+    pub(super) async fn finish(self) -> anyhow::Result<()> {
+        self.stop.store(true, Ordering::Release);
+        self.ended.await.context("the capture thread has gone")?
+    }
+}
+
+/// The loop between ring and intake. It waits where intake does; what the ring cannot hold meanwhile
+/// is counted by the kernel and becomes a gap.
+struct Drain {
+    source: KernelSource,
+    intake: Intake,
+    losses: Losses,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drain {
+    fn run(mut self, mut capture: Capture) -> anyhow::Result<()> {
+        let (mut tick_ns, mut count_ns) = (clock::mono_ns(), clock::mono_ns());
+        loop {
+            let stopping = self.stop.load(Ordering::Acquire);
+            let records = self.poll(&mut capture)?;
+            let now_ns = clock::mono_ns();
+            if now_ns - tick_ns > TICK_NS {
+                tick_ns = now_ns;
+                let gaps = self.source.tick();
+                self.record(gaps)?;
+            }
+            if now_ns - count_ns > COUNT_NS {
+                count_ns = now_ns;
+                self.count(&capture)?;
+            }
+            if stopping && records == 0 {
+                break;
+            }
+        }
+        self.count(&capture)?;
+        let gaps = self.source.finish();
+        self.record(gaps)
+    }
+
+    /// Takes over what is in the ring; returns the number of records.
+    fn poll(&mut self, capture: &mut Capture) -> anyhow::Result<usize> {
+        let mut closed = Ok(());
+        let Self { source, intake, .. } = self;
+        let records = capture.poll(POLL, |bytes| {
+            source.push(bytes);
+            if closed.is_ok()
+                && let Some(batch) = source.take_full()
+            {
+                closed = intake.submit(Raw::Kernel(batch));
+            }
+        })?;
+        closed?;
+        if let Some(batch) = source.take() {
+            intake.submit(Raw::Kernel(batch))?;
+        }
+        Ok(records)
+    }
+
+    fn count(&mut self, capture: &Capture) -> Result<(), anyhow::Error> {
+        let counters: Result<_, CaptureError> = capture.counters();
+        let gaps = self.source.count(&counters?, capture.recursion_misses()?);
+        self.losses.set(self.source.losses());
+        self.record(gaps)
+    }
+
+    fn record(&self, gaps: Vec<OwnRecord>) -> anyhow::Result<()> {
+        let recorded: Result<(), Closed> = self.intake.record(gaps);
+        Ok(recorded?)
+    }
+}

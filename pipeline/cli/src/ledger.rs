@@ -1,0 +1,76 @@
+//! What `exec` and `append` share: the ledger they write to.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use graven_ledger::{OpenedLedger, Run};
+use graven_record::Value;
+use graven_sink::Sink;
+use graven_sink_file::FileSink;
+use graven_stages::{HEARTBEAT_S, Pipeline, PipelineOptions, clock, host_name};
+
+use crate::init::default_key;
+
+#[derive(Debug, Args)]
+pub(crate) struct LedgerArgs {
+    /// Directory of the ledger, made by `graven init`.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "GRAVEN_LEDGER",
+        default_value = "ledger"
+    )]
+    pub(crate) ledger: PathBuf,
+    /// The ledger's private key. Default: DIR.key.
+    #[arg(long, value_name = "FILE", env = "GRAVEN_KEY")]
+    key: Option<PathBuf>,
+    /// Keep a second copy of the records in FILE, for instance on another disk.
+    #[arg(long, value_name = "FILE")]
+    mirror: Option<PathBuf>,
+    /// Seconds between two heartbeat records.
+    #[arg(long, value_name = "S", default_value_t = HEARTBEAT_S, value_parser = clap::value_parser!(u64).range(1..))]
+    heartbeat_s: u64,
+}
+
+impl LedgerArgs {
+    /// Opens the ledger for writing, recovering what the last writer left.
+    pub(crate) fn open(&self) -> anyhow::Result<OpenedLedger> {
+        let key = self
+            .key
+            .clone()
+            .unwrap_or_else(|| default_key(&self.ledger));
+        Ok(graven_ledger::open(&self.ledger, &key, clock::unix_s())?)
+    }
+
+    /// Starts the graph over an open ledger; `sink` reads along beside the configured ones.
+    pub(crate) fn start(
+        &self,
+        ledger: OpenedLedger,
+        tiers: Value,
+        sink: Option<Box<dyn Sink>>,
+    ) -> anyhow::Result<Pipeline> {
+        let run = Run {
+            host: host_name(),
+            ledger: ledger.info.origin.to_string(),
+            trace_id: new_trace_id(),
+        };
+        let mut sinks: Vec<Box<dyn Sink>> = sink.into_iter().collect();
+        if let Some(path) = &self.mirror {
+            sinks.push(Box::new(FileSink::open(path)?));
+        }
+        let options = PipelineOptions {
+            heartbeat_s: self.heartbeat_s,
+            ..PipelineOptions::default()
+        };
+        Ok(Pipeline::start(ledger, run, tiers, sinks, &options))
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.ledger
+    }
+}
+
+/// A random UUID in lower case.
+pub(crate) fn new_trace_id() -> String {
+    uuid::Uuid::new_v4().hyphenated().to_string()
+}

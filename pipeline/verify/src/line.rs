@@ -1,0 +1,170 @@
+//! What a worker finds out about each line, without knowing those before it.
+
+use std::collections::HashMap;
+
+use graven_ledger::{LineError, Members, Placement};
+use graven_record::{Hash, RECORD_BYTES_MAX, canonical, leaf_hash};
+
+use crate::chunks::Chunk;
+use crate::{FaultKind, shape};
+
+/// What the lines are checked against.
+#[derive(Debug)]
+pub(crate) struct LineChecker {
+    /// The ledger's name.
+    pub(crate) origin: String,
+    /// The bytes of `ledger.json`.
+    pub(crate) info: Vec<u8>,
+}
+
+/// The lines of a chunk, checked.
+#[derive(Debug)]
+pub(crate) struct CheckedLines {
+    /// Bytes of the chunk.
+    pub(crate) bytes: u64,
+    /// The actions that occur in it.
+    pub(crate) actions: Vec<String>,
+    pub(crate) lines: Vec<Line>,
+}
+
+/// One line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Offset in its segment.
+    pub(crate) at_byte: u64,
+    /// SHA-256(0x00 ‖ bytes), whatever the bytes are.
+    pub(crate) leaf: Hash,
+    pub(crate) read: Result<Entry, BadLine>,
+}
+
+/// Why a line cannot be placed.
+#[derive(Debug)]
+pub(crate) struct BadLine {
+    pub(crate) kind: FaultKind,
+    pub(crate) problem: String,
+}
+
+/// A record's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Event,
+    Gap,
+    Syscall,
+    System,
+}
+
+/// What is kept of a record.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) placement: Placement,
+    pub(crate) kind: Kind,
+    /// Index among the chunk's actions.
+    pub(crate) action: usize,
+    /// Of `block.opened`: the hash of the header before, and the height.
+    pub(crate) opening: Option<(Hash, u64)>,
+    /// Of `ledger.created`: whether it says what `ledger.json` says.
+    pub(crate) created: Option<bool>,
+    /// What is wrong with its form.
+    pub(crate) wrong: Option<Box<str>>,
+    /// The first member that is not known.
+    pub(crate) unknown: Option<Box<str>>,
+}
+
+impl LineChecker {
+    /// Checks every line of a chunk.
+    pub(crate) fn check(&self, chunk: Chunk) -> CheckedLines {
+        let (at_byte, bytes) = match chunk {
+            Chunk::Lines { at_byte, bytes } => (at_byte, bytes),
+            Chunk::Overlong { at_byte, bytes } => return overlong(at_byte, bytes),
+        };
+        let mut checked =
+            CheckedLines { bytes: bytes.len() as u64, actions: Vec::new(), lines: Vec::new() };
+        let mut indices = HashMap::new();
+        let mut offset = at_byte;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (record, whole) = match line.strip_suffix(b"\n") {
+                Some(record) => (record, true),
+                None => (line, false),
+            };
+            let read = if whole {
+                self.entry(record, &mut checked.actions, &mut indices)
+            } else {
+                Err(BadLine {
+                    kind: FaultKind::TornRecord,
+                    problem: "the line has no newline".into(),
+                })
+            };
+            checked.lines.push(Line { at_byte: offset, leaf: leaf_hash(record), read });
+            offset += line.len() as u64;
+        }
+        checked
+    }
+
+    fn entry<'a>(
+        &self,
+        record: &'a [u8],
+        actions: &mut Vec<String>,
+        indices: &mut HashMap<&'a [u8], usize>,
+    ) -> Result<Entry, BadLine> {
+        let members = Members::read(record)?;
+        let placement = Placement::read(&members, &self.origin)?;
+        let shape = shape::check(&members);
+        let raw = members.action.unwrap_or_default();
+        let action = *indices.entry(raw).or_insert_with(|| {
+            let text = canonical::string(raw).unwrap_or_default();
+            actions.push(text.into_owned());
+            actions.len() - 1
+        });
+        let kind = match members.kind {
+            Some(b"\"syscall\"") => Kind::Syscall,
+            Some(b"\"gap\"") => Kind::Gap,
+            Some(b"\"system\"") => Kind::System,
+            _ => Kind::Event,
+        };
+        let creates = kind == Kind::System && actions[action] == "ledger.created";
+        Ok(Entry {
+            placement,
+            kind,
+            action,
+            opening: members.detail.filter(|_| placement.opens_block).and_then(opening),
+            created: creates.then(|| members.detail == Some(&self.info)),
+            wrong: shape.wrong.map(Into::into),
+            unknown: shape.unknown.map(Into::into),
+        })
+    }
+}
+
+/// Reads `{header, height}`.
+fn opening(detail: &[u8]) -> Option<(Hash, u64)> {
+    let (mut header, mut height) = (None, None);
+    canonical::object(detail, |key, value| match key {
+        "header" => header = canonical::string(value).and_then(|text| text.parse().ok()),
+        "height" => height = canonical::unsigned(value),
+        _ => {}
+    })
+    .ok()?;
+    Some((header?, height?))
+}
+
+fn overlong(at_byte: u64, bytes: u64) -> CheckedLines {
+    let problem = format!("the line is {bytes} bytes long, the limit is {RECORD_BYTES_MAX}");
+    let line = Line {
+        at_byte,
+        // Of bytes that were never held; no fault depends on it.
+        leaf: leaf_hash(b""),
+        read: Err(BadLine { kind: FaultKind::TooLong, problem }),
+    };
+    CheckedLines { bytes, actions: Vec::new(), lines: vec![line] }
+}
+
+impl From<LineError> for BadLine {
+    fn from(error: LineError) -> Self {
+        let kind = match error {
+            LineError::NotCanonical(_) => FaultKind::NotCanonical,
+            LineError::TooLong(_) => FaultKind::TooLong,
+            LineError::Member("ledger") => FaultKind::WrongLedger,
+            LineError::Member(_) => FaultKind::WrongShape,
+        };
+        Self { kind, problem: error.to_string() }
+    }
+}
