@@ -15,6 +15,8 @@ use crate::table;
 pub enum ArgValue<'a> {
     /// An identifier.
     Int(i64),
+    /// A file's mode; written as `0…`, in octal.
+    Octal(u32),
     /// Any other number; written as `0x…`.
     Hex(u64),
     /// A path, an address, a name.

@@ -56,6 +56,7 @@ fn op_of(arg: u8, kind: Kind) -> Option<Op> {
         | Kind::Enum(_)
         | Kind::Mode
         | Kind::CreateMode(_)
+        | Kind::Count
         | Kind::Int
         | Kind::Uid
         | Kind::Gid

@@ -36,7 +36,7 @@ pub enum Kind {
     Flags(&'static FlagTable),
     /// One of several names.
     Enum(&'static EnumTable),
-    /// File mode, in hexadecimal.
+    /// File mode.
     Mode,
     /// File mode, meaningful only if the flags in that argument create a file.
     CreateMode(u8),
@@ -84,6 +84,8 @@ pub enum Kind {
     },
     /// `struct msghdr` whose `msg_name` is the other side's address.
     PeerMessage,
+    /// A number of bytes or things.
+    Count,
     /// Anything else.
     Hex,
 }

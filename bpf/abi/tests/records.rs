@@ -154,7 +154,7 @@ fn unknown_bits_and_numbers_stay_visible() {
     let decoded = decode(&call(&bytes));
     let names = ["O_RDONLY", "O_CREAT", "0x40000000"].map(Into::into).to_vec();
     assert_eq!(decoded.args[0], ("flags", ArgValue::Flags(names)));
-    assert_eq!(decoded.args[1], ("mode", ArgValue::Hex(0o600)));
+    assert_eq!(decoded.args[1], ("mode", ArgValue::Octal(0o600)));
     assert_eq!(name(graven_abi::Arch::X86_64, 9999), "syscall_9999");
     assert_eq!(name(graven_abi::Arch::I386, 5), "open");
     assert_eq!(name(graven_abi::Arch::X32, 0x4000_0000 + 520), "execve");

@@ -83,10 +83,11 @@ fn show(bytes: &[u8]) {
 }
 
 fn text(value: &graven_abi::ArgValue<'_>) -> String {
-    use graven_abi::ArgValue::{Flags, Hex, Int, Ints, List, Object, Text};
+    use graven_abi::ArgValue::{Flags, Hex, Int, Ints, List, Object, Octal, Text};
     match value {
         Int(number) => number.to_string(),
         Hex(number) => format!("{number:#x}"),
+        Octal(mode) => format!("0{mode:03o}"),
         Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Flags(names) => names.join("|"),
         List(strings) => format!(

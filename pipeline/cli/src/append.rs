@@ -61,20 +61,18 @@ async fn append(args: AppendArgs) -> anyhow::Result<u8> {
     let feeder = Feeder {
         lines: LineReader::new(input, EVENT_LINE_BYTES_MAX),
         strict: args.strict,
-        admission: Arc::new(Admission {
-            payload_fields: args.payload_fields.clone(),
-        }),
+        admission: Arc::new(Admission { payload_fields: args.payload_fields.clone() }),
         intake: pipeline.intake(),
         batches,
         pending: EventBatch::default(),
         line: 0,
     };
-    let fed = tokio::task::spawn_blocking(move || feeder.run());
-    let mut report = Report {
-        receipts: args.receipts,
-        accepted: 0,
-        refused: 0,
-    };
+    // Not a task of the runtime, which would wait for a read that may never end.
+    let (outcome, fed) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("graven-reader".into())
+        .spawn(move || drop(outcome.send(feeder.run())))?;
+    let mut report = Report { receipts: args.receipts, accepted: 0, refused: 0 };
     let mut waiting = VecDeque::new();
     let (mut all_submitted, mut cut_short) = (false, false);
     let interrupted = tokio::signal::ctrl_c();
@@ -149,11 +147,7 @@ impl Feeder {
                 return Ok(());
             }
             self.line += 1;
-            let refused = match self
-                .lines
-                .next_line()
-                .context("failed to read the events")?
-            {
+            let refused = match self.lines.next_line().context("failed to read the events")? {
                 None => break,
                 Some((_, ReadLine::Whole(line) | ReadLine::Unterminated(line))) => {
                     let checked = if self.strict {
@@ -163,9 +157,7 @@ impl Feeder {
                     };
                     if checked.is_ok() {
                         self.pending.lines.extend_from_slice(line);
-                        self.pending
-                            .ends
-                            .push((self.pending.lines.len(), self.line));
+                        self.pending.ends.push((self.pending.lines.len(), self.line));
                     }
                     checked.err()
                 }
@@ -185,15 +177,9 @@ impl Feeder {
 
     /// Sends a refusal down the same way as the answers, so that all are told in order.
     fn refuse(&mut self, error: ValueError) -> bool {
-        let rejected = vec![Rejection {
-            line: self.line,
-            error,
-        }];
+        let rejected = vec![Rejection { line: self.line, error }];
         let (answer, answered) = oneshot::channel();
-        drop(answer.send(Acknowledgement {
-            accepted: Vec::new(),
-            rejected,
-        }));
+        drop(answer.send(Acknowledgement { accepted: Vec::new(), rejected }));
         self.flush() && self.batches.blocking_send(answered).is_ok()
     }
 
@@ -245,9 +231,7 @@ impl Report {
     }
 
     fn finish(&self) -> u8 {
-        let Self {
-            accepted, refused, ..
-        } = self;
+        let Self { accepted, refused, .. } = self;
         if *refused == 0 {
             return exit::GOOD;
         }

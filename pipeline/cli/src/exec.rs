@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use graven_capture::{AgentCgroup, Cgroup2, Guard, SpawnError, Tier};
 use graven_record::Value;
@@ -49,7 +49,7 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     ledger: LedgerArgs,
     /// The agent's name on the record. Default: the command's name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     agent: Option<String>,
     /// Let the command go on if Graven dies. What it does then is on no record.
     #[arg(long)]
@@ -72,9 +72,8 @@ pub(crate) fn run(args: &ExecArgs) -> ExitCode {
         Ok(status) => ExitCode::from(code_of(status)),
         Err(error) => {
             exit::report(&error);
-            let code = error
-                .downcast_ref::<SpawnError>()
-                .map_or(GRAVEN_FAILED, SpawnError::exit_code);
+            let code =
+                error.downcast_ref::<SpawnError>().map_or(GRAVEN_FAILED, SpawnError::exit_code);
             ExitCode::from(code)
         }
     }
@@ -82,11 +81,8 @@ pub(crate) fn run(args: &ExecArgs) -> ExitCode {
 
 /// What shells give: the code, or 128 and the signal.
 fn code_of(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(GRAVEN_FAILED)
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(GRAVEN_FAILED)
 }
 
 /// The guard's own process: see [`Guard`].
@@ -100,15 +96,17 @@ async fn record(args: &ExecArgs) -> anyhow::Result<ExitStatus> {
     let mut command = graven_capture::command(program)?;
     command.args(arguments);
     let cgroups = Cgroup2::find()?;
+    let tiers = graven_capture::probe();
+    if let Some(reason) =
+        tiers.iter().find_map(|tier| tier.reason.as_ref().filter(|_| tier.name == "observe"))
+    {
+        bail!("{reason}");
+    }
     let ledger = args.ledger.open()?;
     let (tally, counts) = Tally::new(ledger.chain.size());
-    let agent = Agent {
-        id: agent_name(args, program),
-        trace_id: new_trace_id(),
-    };
+    let agent = Agent { id: agent_name(args, program), trace_id: new_trace_id() };
     let cgroup = Arc::new(cgroups.create(&format!("exec-{}", agent.trace_id))?);
-    let tiers = tiers_value(&graven_capture::probe());
-    let mut pipeline = args.ledger.start(ledger, tiers, Some(Box::new(tally)))?;
+    let mut pipeline = args.ledger.start(ledger, tiers_value(&tiers), Some(Box::new(tally)))?;
 
     let watched = watch(args, &mut command, &cgroup, &cgroups, agent, &mut pipeline).await;
     // What was captured becomes durable, whatever happened.
@@ -116,36 +114,25 @@ async fn record(args: &ExecArgs) -> anyhow::Result<ExitStatus> {
     if let Some(Err(error)) = Arc::into_inner(cgroup).map(AgentCgroup::remove) {
         tracing::warn!(%error, "the command's cgroup stays behind");
     }
-    let status = watched?;
+    // Where the graph failed, the rest only follows from it.
     let drained = drained?;
+    let status = watched?;
     if args.summary || std::io::stderr().is_terminal() {
         let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        summary::write(
-            &mut std::io::stderr().lock(),
-            args.ledger.dir(),
-            &drained,
-            &counts,
-        )?;
+        summary::write(&mut std::io::stderr().lock(), args.ledger.dir(), &drained, &counts)?;
     }
     Ok(status)
 }
 
 fn agent_name(args: &ExecArgs, program: &OsString) -> String {
     args.agent.clone().unwrap_or_else(|| {
-        Path::new(program)
-            .file_name()
-            .unwrap_or(program)
-            .to_string_lossy()
-            .into_owned()
+        Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()
     })
 }
 
 fn tiers_value(tiers: &[Tier]) -> Value {
     Value::object(tiers.iter().map(|tier| {
-        let state = [
-            ("available", tier.available.into()),
-            ("reason", tier.reason.clone().into()),
-        ];
+        let state = [("available", tier.available.into()), ("reason", tier.reason.clone().into())];
         (tier.name, Value::object(state))
     }))
 }
@@ -160,11 +147,7 @@ async fn watch(
     pipeline: &mut Pipeline,
 ) -> anyhow::Result<ExitStatus> {
     let capture = CaptureThread::start(agent, cgroup, cgroups, pipeline).await?;
-    let guard = if args.keep_going {
-        None
-    } else {
-        Some(start_guard(cgroup)?)
-    };
+    let guard = if args.keep_going { None } else { Some(start_guard(cgroup)?) };
     let ended = match graven_capture::spawn(command, cgroup) {
         Ok(child) => until_empty(child, cgroup, pipeline, args.keep_going).await,
         Err(error) => Err(error.into()),

@@ -49,11 +49,7 @@ pub(crate) fn run(args: &InitArgs, out: &mut impl Write) -> anyhow::Result<()> {
         "private key   {}  (mode 0600: keep it, and keep it apart)",
         created.key_path.display()
     )?;
-    writeln!(
-        out,
-        "verifier key  {}  (give it away)",
-        created.verifier_path.display()
-    )?;
+    writeln!(out, "verifier key  {}  (give it away)", created.verifier_path.display())?;
     writeln!(out, "              {}", created.verifier)?;
     Ok(())
 }

@@ -14,12 +14,7 @@ use crate::init::default_key;
 #[derive(Debug, Args)]
 pub(crate) struct LedgerArgs {
     /// Directory of the ledger, made by `graven init`.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "GRAVEN_LEDGER",
-        default_value = "ledger"
-    )]
+    #[arg(long, value_name = "DIR", env = "GRAVEN_LEDGER", default_value = "ledger")]
     pub(crate) ledger: PathBuf,
     /// The ledger's private key. Default: DIR.key.
     #[arg(long, value_name = "FILE", env = "GRAVEN_KEY")]
@@ -35,10 +30,7 @@ pub(crate) struct LedgerArgs {
 impl LedgerArgs {
     /// Opens the ledger for writing, recovering what the last writer left.
     pub(crate) fn open(&self) -> anyhow::Result<OpenedLedger> {
-        let key = self
-            .key
-            .clone()
-            .unwrap_or_else(|| default_key(&self.ledger));
+        let key = self.key.clone().unwrap_or_else(|| default_key(&self.ledger));
         Ok(graven_ledger::open(&self.ledger, &key, clock::unix_s())?)
     }
 
@@ -58,10 +50,8 @@ impl LedgerArgs {
         if let Some(path) = &self.mirror {
             sinks.push(Box::new(FileSink::open(path)?));
         }
-        let options = PipelineOptions {
-            heartbeat_s: self.heartbeat_s,
-            ..PipelineOptions::default()
-        };
+        let options =
+            PipelineOptions { heartbeat_s: self.heartbeat_s, ..PipelineOptions::default() };
         Ok(Pipeline::start(ledger, run, tiers, sinks, &options))
     }
 

@@ -85,22 +85,13 @@ fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     // A closed pipe leaves nobody to tell.
     drop(error.print());
-    let asked_for = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    );
+    let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if asked_for {
         return ExitCode::SUCCESS;
     }
     // A command under `exec` has all other codes for itself.
-    let is_exec = std::env::args_os()
-        .nth(1)
-        .is_some_and(|verb| verb == OsStr::new("exec"));
-    ExitCode::from(if is_exec {
-        exec::GRAVEN_FAILED
-    } else {
-        exit::USAGE
-    })
+    let is_exec = std::env::args_os().nth(1).is_some_and(|verb| verb == OsStr::new("exec"));
+    ExitCode::from(if is_exec { exec::GRAVEN_FAILED } else { exit::USAGE })
 }
 
 fn start_log() {

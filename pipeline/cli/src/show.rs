@@ -21,12 +21,7 @@ pub(crate) struct ShowArgs {
     /// Index of the record, from 0.
     seq: u64,
     /// Directory of the ledger.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "GRAVEN_LEDGER",
-        default_value = "ledger"
-    )]
+    #[arg(long, value_name = "DIR", env = "GRAVEN_LEDGER", default_value = "ledger")]
     ledger: PathBuf,
     /// Print the record's canonical bytes alone.
     #[arg(long)]
@@ -54,18 +49,10 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<()> {
         return Ok(());
     }
     let leaf = leaf_hash(&found.record);
-    let Found {
-        record,
-        segment,
-        at_byte,
-    } = &found;
+    let Found { record, segment, at_byte } = &found;
     let bytes = record.len();
     writeln!(out, "record     {}", args.seq)?;
-    writeln!(
-        out,
-        "stored     {}, byte {at_byte}, {bytes} bytes",
-        segment.path.display()
-    )?;
+    writeln!(out, "stored     {}, byte {at_byte}, {bytes} bytes", segment.path.display())?;
     writeln!(out, "leaf hash  {leaf}")?;
     let (block, newest) = headers(&paths, args.seq)?;
     match (block, newest) {
@@ -110,10 +97,7 @@ fn headers(paths: &Paths, seq: u64) -> anyhow::Result<(Option<BlockHeader>, Opti
             continue;
         };
         let header = BlockHeader::parse(line).map_err(|problem| {
-            anyhow::anyhow!(
-                "{}, byte {offset}: {problem}: run `graven verify`",
-                path.display()
-            )
+            anyhow::anyhow!("{}, byte {offset}: {problem}: run `graven verify`", path.display())
         })?;
         if (header.first..header.size).contains(&seq) {
             block = Some(header.clone());
@@ -129,7 +113,5 @@ fn open(path: &Path) -> anyhow::Result<File> {
 
 fn prove(paths: &Paths, seq: u64, size: u64) -> anyhow::Result<Vec<graven_record::Hash>> {
     let tiles = TileReader::new(paths);
-    Ok(proof::prove_inclusion(seq, size, |first, end| {
-        tiles.root_of(first, end)
-    })?)
+    Ok(proof::prove_inclusion(seq, size, |first, end| tiles.root_of(first, end))?)
 }

@@ -28,13 +28,7 @@ impl Tally {
     /// A tally of what follows the first `size` records, and its result.
     pub(crate) fn new(size: u64) -> (Self, Arc<Mutex<Counts>>) {
         let counts = Arc::<Mutex<Counts>>::default();
-        (
-            Self {
-                next: size,
-                counts: Arc::clone(&counts),
-            },
-            counts,
-        )
+        (Self { next: size, counts: Arc::clone(&counts) }, counts)
     }
 }
 
@@ -53,24 +47,13 @@ impl Sink for Tally {
             return Ok(self.next);
         };
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        for record in new
-            .lines
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
+        for record in new.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let Ok(members) = Members::read(record) else {
                 continue;
             };
-            let action = members
-                .action
-                .and_then(canonical::string)
-                .unwrap_or_default();
+            let action = members.action.and_then(canonical::string).unwrap_or_default();
             let is_call = members.kind == Some(b"\"syscall\"");
-            let names = if is_call {
-                &mut counts.calls
-            } else {
-                &mut counts.others
-            };
+            let names = if is_call { &mut counts.calls } else { &mut counts.others };
             match names.get_mut(&*action) {
                 Some(count) => *count += 1,
                 None => {

@@ -73,7 +73,8 @@ pub fn verify_inclusion(
 ///
 /// # Errors
 ///
-/// [`ProofError`]. Source: RFC 9162, section 2.1.4.2.
+/// [`ProofError`]; [`ProofError::OutOfRange`] also where `old_size` is zero: every tree begins with
+/// the empty one, so that nothing would be proven. Source: RFC 9162, section 2.1.4.2.
 pub fn verify_consistency(
     old_size: u64,
     old_root: &Hash,
@@ -81,14 +82,14 @@ pub fn verify_consistency(
     new_root: &Hash,
     path: &[Hash],
 ) -> Result<(), ProofError> {
-    if old_size > new_size {
+    if old_size == 0 || old_size > new_size {
         return Err(ProofError::OutOfRange);
     }
-    if old_size == new_size || old_size == 0 {
+    if old_size == new_size {
         if !path.is_empty() {
             return Err(ProofError::WrongLength);
         }
-        return if old_size == 0 { Ok(()) } else { expect_root(new_root, *old_root) };
+        return expect_root(new_root, *old_root);
     }
     let (mut old_at, mut new_at) = (old_size - 1, new_size - 1);
     while old_at & 1 == 1 {

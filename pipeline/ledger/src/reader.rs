@@ -1,7 +1,8 @@
 //! Reading records back: one by its index, or all from an index on.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 
 use graven_record::RECORD_BYTES_MAX;
 
@@ -51,8 +52,19 @@ pub fn find(paths: &Paths, seq: u64) -> Result<Option<Found>, LedgerError> {
 pub struct SegmentCursor {
     paths: Paths,
     next: u64,
-    open: Option<(SegmentFile, BufReader<File>)>,
+    open: Option<OpenSegment>,
 }
+
+#[derive(Debug)]
+struct OpenSegment {
+    segment: SegmentFile,
+    lines: BufReader<File>,
+    /// First record that is known to stand in a later segment.
+    end: u64,
+}
+
+/// Bytes read from a segment at a time.
+const READ_BYTES: usize = 1 << 18;
 
 impl SegmentCursor {
     /// A cursor that begins with record `next`.
@@ -78,57 +90,52 @@ impl SegmentCursor {
         let first = self.next;
         let mut bytes = Vec::new();
         while self.next < end && bytes.len() < bytes_max {
-            self.enter_segment()?;
-            let Some((segment, reader)) = &mut self.open else {
-                break;
-            };
-            let read =
-                read_line(reader, &mut bytes).map_err(LedgerError::io("read", &segment.path))?;
-            if !read {
-                return Err(LedgerError::Corrupt {
-                    path: segment.path.clone(),
-                    at_byte: None,
-                    record: Some(self.next),
-                    problem: "the record is missing".into(),
-                });
+            if self.open.as_ref().is_none_or(|open| self.next >= open.end) {
+                self.open = Some(self.open_segment()?);
             }
-            self.next += 1;
+            let Some(open) = &mut self.open else { break };
+            let path = &open.segment.path;
+            if read_line(&mut open.lines, &mut bytes).map_err(LedgerError::io("read", path))? {
+                self.next += 1;
+            } else if self.paths.segment(self.next).exists() {
+                // The writer has closed this segment and gone on in the next.
+                open.end = self.next;
+            } else {
+                return Err(missing(path, self.next, "the record is missing"));
+            }
         }
         Ok((first, bytes))
     }
 
-    /// Opens the segment that holds the next record, unless it is open already.
-    fn enter_segment(&mut self) -> Result<(), LedgerError> {
-        // Only a record at a name boundary can lie in another segment than the one before.
-        if self.open.is_some() && !self.paths.segment(self.next).exists() {
-            return Ok(());
-        }
-        let found = list_segments(&self.paths)?.into_iter().rev().find(|it| it.first <= self.next);
-        let Some(segment) = found else {
-            return Err(LedgerError::Corrupt {
-                path: self.paths.segments(),
-                at_byte: None,
-                record: Some(self.next),
-                problem: "no segment holds the record".into(),
-            });
-        };
-        if self.open.as_ref().is_some_and(|(open, _)| *open == segment) {
-            return Ok(());
-        }
-        let at_byte = match find(&self.paths, self.next)? {
-            Some(found) => found.at_byte,
-            None => 0,
-        };
+    /// Opens the segment that holds the next record, at that record.
+    fn open_segment(&self) -> Result<OpenSegment, LedgerError> {
+        let dir = self.paths.segments();
+        let (later, earlier): (Vec<_>, Vec<_>) =
+            list_segments(&self.paths)?.into_iter().partition(|it| it.first > self.next);
+        let segment = earlier
+            .into_iter()
+            .next_back()
+            .ok_or_else(|| missing(&dir, self.next, "no segment holds the record"))?;
+        let end = later.first().map_or(u64::MAX, |it| it.first);
+        let at_byte = find(&self.paths, self.next)?.map_or(0, |found| found.at_byte);
         let mut file = File::open(&segment.path).map_err(LedgerError::io("open", &segment.path))?;
         file.seek(SeekFrom::Start(at_byte)).map_err(LedgerError::io("read", &segment.path))?;
-        self.open = Some((segment, BufReader::with_capacity(1 << 18, file)));
-        Ok(())
+        let lines = BufReader::with_capacity(READ_BYTES, file);
+        Ok(OpenSegment { segment, lines, end })
+    }
+}
+
+fn missing(path: &Path, record: u64, problem: &str) -> LedgerError {
+    LedgerError::Corrupt {
+        path: path.to_owned(),
+        at_byte: None,
+        record: Some(record),
+        problem: problem.into(),
     }
 }
 
 /// Appends one line with its newline; false where no whole line is left.
 fn read_line(reader: &mut BufReader<File>, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
-    use std::io::BufRead as _;
     let start = bytes.len();
     let limit = RECORD_BYTES_MAX as u64 + 1;
     reader.by_ref().take(limit).read_until(b'\n', bytes)?;

@@ -119,6 +119,9 @@ struct Piece {
     to: u64,
 }
 
+/// A stored record, its leaf hash, and the header of the block that it ended.
+type Taken = (Placement, Hash, Option<BlockHeader>);
+
 /// What stands behind the sealed records.
 struct Tail {
     pieces: Vec<Piece>,
@@ -371,15 +374,7 @@ impl Recovery {
             let Some((_, ReadLine::Whole(record))) = line else {
                 break;
             };
-            let Ok(placement) = Members::read(record)
-                .and_then(|members| Placement::read(&members, self.info.origin.as_str()))
-            else {
-                break;
-            };
-            let leaf = leaf_hash(record);
-            let Ok(sealed) = chain.replay(&placement, leaf) else {
-                break;
-            };
+            let Some((placement, leaf, sealed)) = self.take_record(chain, record) else { break };
             tail.sealed.extend(sealed);
             tail.leaves.push(leaf);
             tail.last = Some(placement);
@@ -397,6 +392,15 @@ impl Recovery {
             }
         }
         Ok(to)
+    }
+
+    /// Takes a line into the chain, unless it does not continue it.
+    fn take_record(&self, chain: &mut Chain, record: &[u8]) -> Option<Taken> {
+        let members = Members::read(record).ok()?;
+        let placement = Placement::read(&members, self.info.origin.as_str()).ok()?;
+        let leaf = leaf_hash(record);
+        let sealed = chain.replay(&placement, leaf).ok()?;
+        Some((placement, leaf, sealed))
     }
 
     /// Describes the bytes from `offset_bytes` to the end of a segment, if a crash explains them.

@@ -145,7 +145,7 @@ impl Syscall<'_> {
         object.member("arch", self.arch);
         object.key("args").extend_from_slice(self.args);
         if let Some(duration_ns) = self.duration_ns {
-            object.member("duration_ns", &duration_ns);
+            object.member("duration_ns", &Value::from(duration_ns));
         }
         if !self.flags.is_empty() {
             object.member("flags", self.flags);

@@ -51,7 +51,8 @@ const MEMBERS: &str = "action, actor, bytes_severed, external_trace_id, occurred
                        subject, target_host, trace_id, where";
 
 /// Actions that Graven itself writes: an application cannot claim them.
-const RESERVED_PREFIXES: [&str; 10] = [
+const RESERVED_PREFIXES: [&str; 11] = [
+    "process.",
     "ledger.",
     "pipeline.",
     "block.",
@@ -192,7 +193,10 @@ impl Members {
 fn action(event: &mut Members) -> Result<String, ValueError> {
     let action =
         event.required_text("action", "say what was done, for instance \"trade.amended\"")?;
-    if action == "heartbeat" || RESERVED_PREFIXES.iter().any(|prefix| action.starts_with(prefix)) {
+    if action == "heartbeat"
+        || action == "gap"
+        || RESERVED_PREFIXES.iter().any(|prefix| action.starts_with(prefix))
+    {
         return Err(ValueError::at(
             "action",
             format!("`{action}` is one that Graven itself writes"),

@@ -91,7 +91,10 @@ impl Value {
 
 /// The parser's message for a single line: the line number says nothing.
 fn plain(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at byte ")
+    error
+        .to_string()
+        .replace("unexpected end of hex escape", "lone surrogate in hex escape")
+        .replace(" at line 1 column ", " at byte ")
 }
 
 /// The way to the member being read; left standing where an error occurs.

@@ -270,11 +270,9 @@ impl Pipeline {
         let intake = self.intake.clone();
         drop(tokio::task::spawn_blocking(move || intake.record(vec![stopped])).await);
         self.intake.close();
-        match self.ended.await {
-            Ok(result) => result?,
-            Err(_) => {
-                return Err(PipelineError { stage: "graph", source: StageError::Lost("graph") });
-            }
+        match self.failure {
+            Some(failure) => return Err(failure),
+            None => outcome_of(self.ended.await)?,
         }
         let mut sinks = Vec::new();
         for report in self.sinks {

@@ -42,6 +42,8 @@ pub(crate) struct Line {
 pub(crate) struct BadLine {
     pub(crate) kind: FaultKind,
     pub(crate) problem: String,
+    /// Of a record that lacks another member: its `seq` and `prev`.
+    pub(crate) place: Option<(u64, Hash)>,
 }
 
 /// A record's kind.
@@ -92,6 +94,7 @@ impl LineChecker {
                 Err(BadLine {
                     kind: FaultKind::TornRecord,
                     problem: "the line has no newline".into(),
+                    place: None,
                 })
             };
             checked.lines.push(Line { at_byte: offset, leaf: leaf_hash(record), read });
@@ -107,7 +110,13 @@ impl LineChecker {
         indices: &mut HashMap<&'a [u8], usize>,
     ) -> Result<Entry, BadLine> {
         let members = Members::read(record)?;
-        let placement = Placement::read(&members, &self.origin)?;
+        let placement = Placement::read(&members, &self.origin).map_err(|error| BadLine {
+            place: match error {
+                LineError::Member("ledger") => None,
+                _ => place(&members),
+            },
+            ..error.into()
+        })?;
         let shape = shape::check(&members);
         let raw = members.action.unwrap_or_default();
         let action = *indices.entry(raw).or_insert_with(|| {
@@ -134,6 +143,11 @@ impl LineChecker {
     }
 }
 
+fn place(members: &Members<'_>) -> Option<(u64, Hash)> {
+    let prev = canonical::string(members.prev?)?.parse().ok()?;
+    Some((canonical::unsigned(members.seq?)?, prev))
+}
+
 /// Reads `{header, height}`.
 fn opening(detail: &[u8]) -> Option<(Hash, u64)> {
     let (mut header, mut height) = (None, None);
@@ -152,7 +166,7 @@ fn overlong(at_byte: u64, bytes: u64) -> CheckedLines {
         at_byte,
         // Of bytes that were never held; no fault depends on it.
         leaf: leaf_hash(b""),
-        read: Err(BadLine { kind: FaultKind::TooLong, problem }),
+        read: Err(BadLine { kind: FaultKind::TooLong, problem, place: None }),
     };
     CheckedLines { bytes, actions: Vec::new(), lines: vec![line] }
 }
@@ -165,6 +179,6 @@ impl From<LineError> for BadLine {
             LineError::Member("ledger") => FaultKind::WrongLedger,
             LineError::Member(_) => FaultKind::WrongShape,
         };
-        Self { kind, problem: error.to_string() }
+        Self { kind, problem: error.to_string(), place: None }
     }
 }

@@ -273,9 +273,8 @@ impl Shape {
     /// Checks one value; `name` is the way to it.
     fn value(&mut self, name: &str, value: &[u8], form: Form) -> Result<(), String> {
         match form {
-            Form::Members(members) => self.members(name, value, members),
             Form::NullOr(_) if value == b"null" => Ok(()),
-            Form::NullOr(members) => self.members(name, value, members),
+            Form::Members(members) | Form::NullOr(members) => self.members(name, value, members),
             _ if plain(value, form) => Ok(()),
             _ => Err(format!("`{name}` is malformed")),
         }

@@ -151,17 +151,10 @@ impl Report {
 }
 
 fn place(record: Option<u64>, file: Option<&str>, byte: Option<u64>) -> String {
-    let mut place = String::new();
-    if let Some(record) = record {
-        place += &format!(", record {record}");
-    }
-    if let Some(file) = file {
-        place += &format!(", {file}");
-    }
-    if let Some(byte) = byte {
-        place += &format!(", byte {byte}");
-    }
-    place
+    let record = record.map(|it| format!(", record {it}"));
+    let file = file.map(|it| format!(", {it}"));
+    let byte = byte.map(|it| format!(", byte {it}"));
+    [record, file, byte].into_iter().flatten().collect()
 }
 
 fn more(f: &mut fmt::Formatter<'_>, total: u64, listed: usize) -> fmt::Result {

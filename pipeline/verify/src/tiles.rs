@@ -47,6 +47,10 @@ struct Level {
     index: u64,
     /// The subtree of the level below that is not yet complete.
     group: Frontier,
+    /// Hashes that are not the tree's.
+    wrong: u64,
+    /// The first of them: its index, what is stored, and the tree's.
+    first_wrong: Option<(u64, Hash, Hash)>,
 }
 
 impl Tiles {
@@ -79,7 +83,7 @@ impl Tiles {
         }
         let stored = self.stored_leaf(seq, findings)?;
         self.ahead = None;
-        self.compare(0, seq, leaf, stored, findings);
+        self.compare(0, seq, leaf, stored);
         let (mut node, mut level) = (leaf, 1);
         loop {
             self.level(level)?;
@@ -92,29 +96,40 @@ impl Tiles {
             it.group = Frontier::default();
             let index = it.index;
             let stored = self.read(level, findings)?;
-            self.compare(level, index, node, stored, findings);
+            self.compare(level, index, node, stored);
             level += 1;
         }
     }
 
-    fn compare(
-        &mut self,
-        level: u32,
-        index: u64,
-        hash: Hash,
-        stored: Option<Hash>,
-        findings: &mut Findings,
-    ) {
+    fn compare(&mut self, level: u32, index: u64, hash: Hash, stored: Option<Hash>) {
         let Some(stored) = stored else { return };
         self.compared += 1;
         if stored != hash {
+            let it = &mut self.levels[level as usize];
+            it.wrong += 1;
+            it.first_wrong.get_or_insert((index, stored, hash));
+        }
+    }
+
+    /// Reports the wrong hashes, once for each level: one byte too many makes all behind it wrong.
+    pub(crate) fn report_wrong(&self, findings: &mut Findings) {
+        for (level, it) in (0..).zip(&self.levels) {
+            let Some((index, stored, hash)) = it.first_wrong else {
+                continue;
+            };
             let first = index << (level * TILE_HASHES.trailing_zeros());
             let what = if level == 0 {
                 format!("the leaf hash of record {first}")
             } else {
                 format!("the root of the subtree that begins with record {first}")
             };
-            let sentence = format!("hash {index} is {stored}, but {what} is {hash}");
+            let count = match it.wrong {
+                1 => String::new(),
+                wrong => {
+                    format!("; {wrong} hashes of this level are wrong, of which this is the first")
+                }
+            };
+            let sentence = format!("hash {index} is {stored}, but {what} is {hash}{count}");
             let file = name(level);
             let at = At::file(&file).byte(HASH_BYTES * index).record(first);
             findings.fault(FaultKind::TileMismatch, at, sentence);
@@ -129,6 +144,8 @@ impl Tiles {
                 file: file.map(|file| BufReader::with_capacity(BUFFER_BYTES, file)),
                 index: 0,
                 group: Frontier::default(),
+                wrong: 0,
+                first_wrong: None,
             });
         }
         Ok(())
@@ -140,7 +157,7 @@ impl Tiles {
         let it = &mut self.levels[level as usize];
         let (index, is_first) = (it.index, it.index == 0);
         it.index += 1;
-        let mut hash = [0; HASH_BYTES as usize];
+        let mut hash = [0; 32];
         let read = match &mut it.file {
             Some(file) => file.read_exact(&mut hash),
             None if is_first => Err(io::ErrorKind::UnexpectedEof.into()),

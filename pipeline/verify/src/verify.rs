@@ -70,6 +70,7 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
     for stretch in &walk.superseded {
         compared += superseded::check(stretch, &segments, identity.origin(), &mut findings)?;
     }
+    walk.growth.tiles.report_wrong(&mut findings);
     walk.growth.tiles.note_longer(&mut findings)?;
     note_other_files(&paths, &mut findings)?;
     progress.end();

@@ -177,10 +177,12 @@ impl<'a> Walk<'a> {
         bad: &BadLine,
         findings: &mut Findings,
     ) -> Result<(), VerifyError> {
-        if self.is_unsynced(place) {
+        let seq = self.next();
+        // A record in its place that lacks a member is no crash's work, sealed or not.
+        let chained = bad.place.is_some() && bad.place == self.head().map(|head| (seq, head));
+        if self.is_unsynced(place) && !chained {
             return self.damaged_tail(place, &bad.problem, findings);
         }
-        let seq = self.next();
         let at = self.at(place.0, place.1).record(seq);
         findings.fault(bad.kind, at, format!("record {seq}: {}", bad.problem));
         self.settle(None, findings)?;
@@ -240,15 +242,12 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Why a record does not continue the chain, as recovery sees it.
+    /// Why a record does not continue the chain, as far as a crash can explain it.
     fn unfit(&self, entry: &Entry) -> Option<String> {
         let it = &entry.placement;
         let next = self.next();
         if it.seq != next {
             return Some(format!("the line says it is record {}, not {next}", it.seq));
-        }
-        if it.epoch != self.epoch_of(entry) {
-            return Some(format!("record {next} names another epoch"));
         }
         let head = self.head().filter(|head| *head != it.prev)?;
         // The last sealed record may be the one that was changed: its header knows.

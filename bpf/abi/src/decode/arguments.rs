@@ -10,6 +10,8 @@ use crate::table::{Kind, Syscall};
 use crate::{address, path};
 
 const AT_FDCWD: i32 = -100;
+/// The last number that every JSON reader keeps.
+const EXACT_MAX: u64 = (1 << 53) - 1;
 /// Bit of `O_TMPFILE` that is not `O_DIRECTORY`.
 const TMPFILE_BIT: u64 = 0o20_000_000;
 
@@ -61,7 +63,7 @@ impl<'a> Scribe<'_, 'a> {
             Kind::Enum(table) => enumerated(table, raw),
             Kind::Signal => enumerated(SIGNAL, raw),
             Kind::CreateMode(flags) if !creates(self.raw(flags)) => return None,
-            Kind::Mode | Kind::CreateMode(_) => ArgValue::Hex(u64::from(low_half(raw))),
+            Kind::Mode | Kind::CreateMode(_) => ArgValue::Octal(low_half(raw)),
             Kind::OpenHow { .. } => self.open_how(index),
             Kind::Uid | Kind::Gid => ArgValue::Int(identity(low_half(raw))),
             Kind::Gids { .. } => self.groups(index),
@@ -74,7 +76,8 @@ impl<'a> Scribe<'_, 'a> {
             Kind::LocalAddrOut { .. } => self.address(index, Side::Local, true),
             Kind::PeerAddr { .. } | Kind::PeerMessage => self.address(index, Side::Peer, false),
             Kind::PeerAddrOut { .. } => self.address(index, Side::Peer, true),
-            Kind::Hex => ArgValue::Hex(raw),
+            Kind::Count if raw <= EXACT_MAX => ArgValue::Int(raw.cast_signed()),
+            Kind::Count | Kind::Hex => ArgValue::Hex(raw),
         })
     }
 
@@ -208,7 +211,9 @@ impl<'a> Scribe<'_, 'a> {
         };
         let members = [
             member(0).map(|flags| ("flags", ArgValue::Flags(OPEN.names(flags)))),
-            member(8).map(|mode| ("mode", ArgValue::Hex(mode))),
+            member(8).map(|mode| {
+                ("mode", u32::try_from(mode).map_or(ArgValue::Hex(mode), ArgValue::Octal))
+            }),
             member(16).map(|resolve| ("resolve", ArgValue::Flags(RESOLVE.names(resolve)))),
         ];
         ArgValue::Object(members.into_iter().flatten().collect())

@@ -3,7 +3,7 @@
 use syscalls::x86_64::Sysno;
 
 use super::Kind::{
-    CreateMode, Dirfd, FdPath, Flags, Gid, Hex, Mode, OpenHow, Path, PathAt, Str, Uid,
+    Count, CreateMode, Dirfd, FdPath, Flags, Gid, Hex, Mode, OpenHow, Path, PathAt, Str, Uid,
 };
 use super::{Syscall, calls};
 use crate::flags::{AT, LINK, OPEN, RENAME, UNLINK};
@@ -11,7 +11,7 @@ use crate::flags::{AT, LINK, OPEN, RENAME, UNLINK};
 calls! {
     open(pathname: Path, flags: Flags(&OPEN), mode: CreateMode(1));
     openat(dirfd: Dirfd, pathname: PathAt(0), flags: Flags(&OPEN), mode: CreateMode(2));
-    openat2(dirfd: Dirfd, pathname: PathAt(0), how: OpenHow { size: 3 }, size: Hex);
+    openat2(dirfd: Dirfd, pathname: PathAt(0), how: OpenHow { size: 3 }, size: Count);
     creat(pathname: Path, mode: Mode);
     unlink(pathname: Path);
     unlinkat(dirfd: Dirfd, pathname: PathAt(0), flags: Flags(&UNLINK));
@@ -35,8 +35,8 @@ calls! {
     fchown(fd: FdPath, owner: Uid, group: Gid);
     lchown(pathname: Path, owner: Uid, group: Gid);
     fchownat(dirfd: Dirfd, pathname: PathAt(0), owner: Uid, group: Gid, flags: Flags(&AT));
-    truncate(path: Path, length: Hex);
-    ftruncate(fd: FdPath, length: Hex);
+    truncate(path: Path, length: Count);
+    ftruncate(fd: FdPath, length: Count);
     chdir(path: Path);
     fchdir(fd: FdPath);
     chroot(path: Path);

@@ -3,21 +3,21 @@
 use syscalls::x86_64::Sysno;
 
 use super::Kind::{
-    Enum, Fd, Flags, Hex, Int, LocalAddr, LocalAddrOut, PeerAddr, PeerAddrOut, PeerMessage,
+    Count, Enum, Fd, Flags, Hex, Int, LocalAddr, LocalAddrOut, PeerAddr, PeerAddrOut, PeerMessage,
 };
 use super::{Syscall, calls};
 use crate::flags::{ACCEPT, FAMILY, MESSAGE, SOCKET_TYPE};
 
 calls! {
     socket(domain: Enum(FAMILY), type: Flags(&SOCKET_TYPE), protocol: Int);
-    connect(sockfd: Fd, addr: PeerAddr { len: 2 }, addrlen: Hex);
-    bind(sockfd: Fd, addr: LocalAddr { len: 2 }, addrlen: Hex);
+    connect(sockfd: Fd, addr: PeerAddr { len: 2 }, addrlen: Count);
+    bind(sockfd: Fd, addr: LocalAddr { len: 2 }, addrlen: Count);
     listen(sockfd: Fd, backlog: Int);
-    accept(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Hex);
-    accept4(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Hex, flags: Flags(&ACCEPT));
-    getsockname(sockfd: Fd, addr: LocalAddrOut { len: 2 }, addrlen: Hex);
-    getpeername(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Hex);
-    sendto(sockfd: Fd, buf: Hex, len: Hex, flags: Flags(&MESSAGE), dest_addr: PeerAddr { len: 5 }, addrlen: Hex);
-    recvfrom(sockfd: Fd, buf: Hex, len: Hex, flags: Flags(&MESSAGE), src_addr: PeerAddrOut { len: 5 }, addrlen: Hex);
+    accept(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Count);
+    accept4(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Count, flags: Flags(&ACCEPT));
+    getsockname(sockfd: Fd, addr: LocalAddrOut { len: 2 }, addrlen: Count);
+    getpeername(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Count);
+    sendto(sockfd: Fd, buf: Hex, len: Count, flags: Flags(&MESSAGE), dest_addr: PeerAddr { len: 5 }, addrlen: Count);
+    recvfrom(sockfd: Fd, buf: Hex, len: Count, flags: Flags(&MESSAGE), src_addr: PeerAddrOut { len: 5 }, addrlen: Count);
     sendmsg(sockfd: Fd, msg: PeerMessage, flags: Flags(&MESSAGE));
 }

@@ -2,7 +2,7 @@
 
 use syscalls::x86_64::Sysno;
 
-use super::Kind::{Argv, Dirfd, Flags, Gid, Gids, Hex, Path, PathAt, Pid, Signal, Tid, Uid};
+use super::Kind::{Argv, Count, Dirfd, Flags, Gid, Gids, Hex, Path, PathAt, Pid, Signal, Tid, Uid};
 use super::{Syscall, calls};
 use crate::flags::AT;
 
@@ -20,5 +20,5 @@ calls! {
     setresgid(rgid: Gid, egid: Gid, sgid: Gid);
     setfsuid(fsuid: Uid);
     setfsgid(fsgid: Gid);
-    setgroups(size: Hex, list: Gids { count: 0 });
+    setgroups(size: Count, list: Gids { count: 0 });
 }

@@ -18,7 +18,7 @@ fn paths_are_absolute_as_the_process_saw_them() {
     };
     let created = trace.with_path("openat", "pathname", &at(&trace, b"by-cwd"));
     assert_eq!(text(&created.1, "dirfd"), b"AT_FDCWD");
-    assert_eq!(args(&created.1, "mode"), ArgValue::Hex(0o640));
+    assert_eq!(args(&created.1, "mode"), ArgValue::Octal(0o640));
     let ArgValue::Flags(flags) = args(&created.1, "flags") else { panic!("flags") };
     assert_eq!(flags, ["O_RDWR", "O_CLOEXEC", "O_CREAT", "O_LARGEFILE"]);
     assert_eq!(created.1.subject.as_ref().map(|subject| subject.kind), Some("file"));
@@ -28,7 +28,7 @@ fn paths_are_absolute_as_the_process_saw_them() {
     trace.with_path("openat", "pathname", &at(&trace, b"inner/../by-cwd"));
     trace.with_path("openat", "pathname", &at(&trace, b"not-\xff-utf8"));
     let fchmod = trace.with_path("fchmod", "path", &at(&trace, b"by-cwd"));
-    assert_eq!(args(&fchmod.1, "mode"), ArgValue::Hex(0o600));
+    assert_eq!(args(&fchmod.1, "mode"), ArgValue::Octal(0o600));
     let renamed = trace.with_path("renameat2", "oldpath", &at(&trace, b"by-cwd"));
     assert_eq!(text(&renamed.1, "newpath"), at(&trace, b"inner/renamed"));
     let linked = trace.with_path("symlinkat", "linkpath", &at(&trace, b"link"));

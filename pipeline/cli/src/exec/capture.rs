@@ -39,11 +39,8 @@ impl CaptureThread {
         pipeline: &Pipeline,
     ) -> anyhow::Result<Self> {
         let mut paths = cgroups.paths();
-        let lookup: CgroupLookup = Box::new(move |id| {
-            paths
-                .path_of(id)
-                .map(|path| path.as_os_str().as_bytes().to_vec())
-        });
+        let lookup: CgroupLookup =
+            Box::new(move |id| paths.path_of(id).map(|path| path.as_os_str().as_bytes().to_vec()));
         let options = CaptureOptions {
             cgroup_id: cgroup.id(),
             cgroup_level: cgroup.level(),
@@ -58,18 +55,16 @@ impl CaptureThread {
         };
         let (loaded, ready) = oneshot::channel();
         let (finished, ended) = oneshot::channel();
-        thread::Builder::new()
-            .name("graven-capture".into())
-            .spawn(move || {
-                match Capture::load(options) {
-                    Ok(capture) => {
-                        // The other end waits for it; without one the run is over anyway.
-                        drop(loaded.send(Ok(())));
-                        drop(finished.send(drain.run(capture)));
-                    }
-                    Err(error) => drop(loaded.send(Err(error))),
+        thread::Builder::new().name("graven-capture".into()).spawn(move || {
+            match Capture::load(options) {
+                Ok(capture) => {
+                    // The other end waits for it; without one the run is over anyway.
+                    drop(loaded.send(Ok(())));
+                    drop(finished.send(drain.run(capture)));
                 }
-            })?;
+                Err(error) => drop(loaded.send(Err(error))),
+            }
+        })?;
         ready.await.context("the capture thread has gone")??;
         Ok(Self { stop, ended })
     }

@@ -36,19 +36,11 @@ pub(super) fn write(
     writeln!(out, "  gaps        {what}")?;
     if let Some(header) = &summary.last_header {
         writeln!(out, "  root        {}", header.root)?;
-        writeln!(
-            out,
-            "  checkpoint  {} records signed, block {}",
-            header.size, header.height
-        )?;
+        writeln!(out, "  checkpoint  {} records signed, block {}", header.size, header.height)?;
     }
     for sink in &summary.sinks {
         if let Some(failure) = &sink.failure {
-            writeln!(
-                out,
-                "  {}  stopped at record {}: {failure}",
-                sink.name, sink.cursor
-            )?;
+            writeln!(out, "  {}  stopped at record {}: {failure}", sink.name, sink.cursor)?;
         }
     }
     writeln!(out, "  ledger      {}", ledger.display())

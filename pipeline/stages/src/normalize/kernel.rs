@@ -110,7 +110,12 @@ impl Context<'_> {
         let raw: Vec<_> =
             raw.zip(call.body.args).map(|(name, raw)| (name, ArgValue::Hex(raw))).collect();
         write_args(&raw, &mut args);
-        let bare = Syscall { args: &args, flags: &["truncated"], ..syscall };
+        let mut flags = flags.clone();
+        if !flags.contains(&"truncated") {
+            flags.push("truncated");
+            flags.sort_unstable();
+        }
+        let bare = Syscall { args: &args, flags: &flags, ..syscall };
         let subject = process_subject(call.header.pid);
         let draft = self.draft(&call.header, &decoded.name, subject, body(bare));
         if drafts.push(&draft).is_err() {
@@ -193,6 +198,7 @@ impl Serialize for Arg<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             ArgValue::Int(value) => serializer.serialize_i64(*value),
+            ArgValue::Octal(mode) => serializer.collect_str(&format_args!("0{mode:03o}")),
             ArgValue::Hex(value) => serializer.collect_str(&format_args!("{value:#x}")),
             ArgValue::Text(bytes) => Text::from(&**bytes).serialize(serializer),
             ArgValue::Flags(names) => serializer.collect_seq(names),

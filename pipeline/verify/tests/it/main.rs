@@ -1,6 +1,9 @@
 //! The verifier and recovery, tried on real ledgers, and on vectors from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod edits;
+mod forgery;
 mod recovery;
 mod report;
 mod support;

@@ -8,7 +8,7 @@ use graven_ledger::{
 };
 use graven_record::event::{Admission, Defaults, Event};
 use graven_record::{Body, DraftBatch, Gap, Timestamp, TrueTime, Value};
-use graven_verify::{Report, Trust, Verdict, verify};
+use graven_verify::{FaultKind, Report, Trust, Verdict, verify};
 use tempfile::TempDir;
 
 pub(crate) const ORIGIN: &str = "acme.example/test";
@@ -32,6 +32,11 @@ pub(crate) struct Writer {
     clock: i64,
 }
 
+/// A directory in memory where there is one: thousands of syncs then cost nothing.
+fn temporary() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 pub(crate) fn time(unix_ns: i64) -> TrueTime {
     TrueTime {
         earliest: Timestamp { unix_ns },
@@ -42,7 +47,7 @@ pub(crate) fn time(unix_ns: i64) -> TrueTime {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let root = temporary();
         let created = create(
             &root.path().join("ledger"),
             &root.path().join("key"),
@@ -126,7 +131,7 @@ impl Home {
 
     /// A copy of the ledger directory, its key and the signer's state.
     pub(crate) fn copy(&self) -> Home {
-        let root = tempfile::tempdir().unwrap();
+        let root = temporary();
         copy_dir(self.root.path(), root.path());
         Self { root, verifier: self.verifier.clone(), info: self.info.clone() }
     }
@@ -236,4 +241,20 @@ impl Writer {
             self.opened.blocks.seal(header, NOW_S).unwrap();
         }
     }
+}
+
+/// Small enough for several segments, with all kinds of file in it.
+pub(crate) fn ledger() -> Home {
+    Home::with_blocks(4, 12, 6000)
+}
+
+/// The kinds of the faults listed.
+pub(crate) fn faults(report: &Report) -> Vec<FaultKind> {
+    report.faults.iter().map(|fault| fault.kind).collect()
+}
+
+/// The lines of a file, each with its newline.
+pub(crate) fn lines(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    bytes.split_inclusive(|it| *it == b'\n').map(<[u8]>::to_vec).collect()
 }

@@ -1,0 +1,91 @@
+//! Commit latency: single events, each handed in and waited for.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::thread;
+
+use anyhow::{Context as _, ensure};
+use graven_bench::samples::EventFeed;
+use graven_stages::{Intake, Raw, clock};
+use serde::{Deserialize, Serialize};
+
+use crate::limit::Limit;
+use crate::part;
+use crate::rig::with_pipeline;
+use crate::stats::{Figure, Quantiles, float, per_second};
+
+const GROUP: &str = "commit latency";
+
+/// How many submit at the same time, each waiting for its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Submitters(pub(crate) usize);
+
+impl FromStr for Submitters {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    quantiles: Quantiles,
+    elapsed_ns: u64,
+}
+
+pub(crate) fn figures(name: &str, quantiles: Quantiles) -> Vec<Figure> {
+    let ms = |ns: u64| float(ns) / 1e6;
+    vec![
+        Figure::new(GROUP, format!("{name}, p50"), "ms", ms(quantiles.p50_ns)),
+        Figure::new(GROUP, format!("{name}, p99"), "ms", ms(quantiles.p99_ns)),
+    ]
+}
+
+/// Measures in a process of its own.
+pub(crate) fn in_a_process(
+    dir: &Path,
+    limit: Limit,
+    submitters: Submitters,
+) -> anyhow::Result<Vec<Figure>> {
+    let Submitters(count) = submitters;
+    let latency: Latency = part::run("latency", dir, &count.to_string(), limit)?;
+    let name = format!("ledger, {count} submitting");
+    let mut figures = figures(&name, latency.quantiles);
+    let rate = per_second(latency.quantiles.count, latency.elapsed_ns);
+    figures.push(Figure::new(GROUP, name, "records/s", rate));
+    Ok(figures)
+}
+
+pub(crate) fn run(dir: &Path, limit: Limit, submitters: Submitters) -> anyhow::Result<Latency> {
+    let (latency, _) = with_pipeline(dir, move |intake| {
+        let since_ns = clock::mono_ns();
+        let submit = || closed_loop(intake, limit, since_ns);
+        let times_ns: anyhow::Result<Vec<u64>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..submitters.0).map(|_| scope.spawn(submit)).collect();
+            let mut all = Vec::new();
+            for thread in threads {
+                all.extend(thread.join().map_err(|_| anyhow::anyhow!("a submitter panicked"))??);
+            }
+            Ok(all)
+        });
+        let quantiles = Quantiles::of(times_ns?);
+        Ok(Latency { quantiles, elapsed_ns: clock::mono_ns() - since_ns })
+    })?;
+    Ok(latency)
+}
+
+/// One event at a time; returns how long each took.
+fn closed_loop(intake: &Intake, limit: Limit, since_ns: u64) -> anyhow::Result<Vec<u64>> {
+    let mut feed = EventFeed::new(1);
+    let mut times_ns = Vec::new();
+    while limit.allows(times_ns.len() as u64, since_ns) {
+        let batch = feed.next_batch();
+        let begun_ns = clock::mono_ns();
+        let acknowledged = intake.submit_acknowledged(Raw::Events(batch))?;
+        let answer = acknowledged.blocking_recv().context("the graph failed")?;
+        times_ns.push(clock::mono_ns() - begun_ns);
+        ensure!(answer.accepted.len() == 1, "refused: {:?}", answer.rejected);
+    }
+    Ok(times_ns)
+}

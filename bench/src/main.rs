@@ -1,0 +1,136 @@
+//! Prints one table: what Graven does on this machine, beside what the machine itself can do.
+//!
+//! Every measurement of the ledger runs in a process of its own, so that no memory of one is counted
+//! for another. A round measures everything once, floor and ledger side by side; the table gives the
+//! median over the rounds.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+
+mod added;
+mod floor;
+mod latency;
+mod limit;
+mod machine;
+mod memory;
+mod part;
+mod rig;
+mod stats;
+mod table;
+mod throughput;
+mod verification;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Parser};
+use rustix::fs::syncfs;
+
+use floor::Appends;
+use latency::Submitters;
+use limit::Limit;
+use machine::Machine;
+use part::Part;
+use table::Table;
+use throughput::Kind;
+
+/// Measure Graven on this machine, beside the machine's own limits.
+#[derive(Debug, Parser)]
+#[command(disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Rounds; the table gives their medians.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    #[command(flatten)]
+    limit: Limit,
+    /// Where to write: on the disk that is to be measured. Everything is removed at the end.
+    #[arg(long, value_name = "DIR", default_value = "target")]
+    dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    match cli.part {
+        Some(part) => println!("{}", part.measure()?),
+        None => measure(&cli.settings)?,
+    }
+    Ok(())
+}
+
+fn measure(settings: &Settings) -> anyhow::Result<()> {
+    fs::create_dir_all(&settings.dir)
+        .with_context(|| format!("failed to create {}", settings.dir.display()))?;
+    let dir = tempfile::Builder::new()
+        .prefix("graven-bench-")
+        .tempdir_in(&settings.dir)
+        .with_context(|| format!("failed to write to {}", settings.dir.display()))?;
+    let machine = Machine::look(dir.path())?;
+    let mut table = Table::new(machine, settings);
+    for run in 1..=settings.runs {
+        eprintln!("graven-bench: round {run} of {}", settings.runs);
+        round(dir.path(), settings.limit, &mut table)?;
+    }
+    dir.close().context("failed to remove what was measured")?;
+    if settings.json {
+        println!("{}", table.to_json()?);
+    } else {
+        print!("{table}");
+    }
+    Ok(())
+}
+
+/// Measures everything once.
+fn round(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<()> {
+    // Not counted: where a hypervisor has taken memory back, the first to use it again pays for that, and
+    // the floor must not be the one who does.
+    settled(dir, |dir| floor::appends(dir, limit, Appends::Plain))?;
+    let plain = settled(dir, |dir| floor::appends(dir, limit, Appends::Plain))?;
+    let hashed = settled(dir, |dir| floor::appends(dir, limit, Appends::Hashed))?;
+    table
+        .add([plain.figure("plain appends, 1 MiB groups"), hashed.figure("  and SHA-256 of each")]);
+    let mut later = Vec::new();
+    for kind in [Kind::Events, Kind::Calls] {
+        let figures = settled(dir, |dir| {
+            let run = throughput::in_a_process(dir, limit, kind)?;
+            later.extend(verification::figures(dir, kind)?);
+            Ok(run)
+        })?;
+        table.add(figures.rates(kind, hashed));
+        later.extend(figures.memory(kind));
+    }
+    table.add(settled(dir, |dir| floor::sync_latency(dir, limit))?);
+    for submitters in [Submitters(1), Submitters(16)] {
+        table.add(settled(dir, |dir| latency::in_a_process(dir, limit, submitters))?);
+    }
+    table.add([floor::hashes()]);
+    table.add(later);
+    match settled(dir, |dir| Ok(added::figures(dir)))? {
+        Ok(figures) => table.add(figures),
+        Err(reason) => {
+            let skipped = format!("SKIPPED: nanoseconds added to a system call: {reason:#}");
+            eprintln!("graven-bench: {skipped}");
+            table.skip(skipped);
+        }
+    }
+    Ok(())
+}
+
+/// Runs `work` in an empty directory, on a disk that has nothing left to write from before.
+fn settled<T>(dir: &Path, work: impl FnOnce(&Path) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let dir = tempfile::tempdir_in(dir)?;
+    syncfs(fs::File::open(dir.path())?)?;
+    let result = work(dir.path())?;
+    dir.close()?;
+    Ok(result)
+}

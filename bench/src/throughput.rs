@@ -1,0 +1,145 @@
+//! The ledger at full rate, through the real graph: how many records a second become durable.
+
+use std::path::Path;
+use std::thread;
+
+use anyhow::{Context as _, ensure};
+use clap::ValueEnum;
+use crossbeam_channel::bounded;
+use graven_bench::samples::{EVENTS_IN_BATCH, EventFeed, KernelFeed};
+use graven_stages::{Intake, Raw, clock};
+use serde::{Deserialize, Serialize};
+
+use crate::floor::Rate;
+use crate::limit::Limit;
+use crate::memory::Resident;
+use crate::part;
+use crate::rig::{segment_bytes, with_pipeline};
+use crate::stats::{Figure, float, per_second};
+
+/// Batches whose acknowledgement may be outstanding; the graph's own budget is reached long before.
+const OUTSTANDING: usize = 1_024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Application events, as lines of JSON.
+    Events,
+    /// System calls, as the kernel program hands them over.
+    Calls,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "application events",
+            Self::Calls => "system calls",
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Throughput {
+    /// Records sent and acknowledged.
+    records: u64,
+    /// From the first batch handed in to the last acknowledgement.
+    elapsed_ns: u64,
+    /// Mean size of a stored record, its newline included.
+    bytes_per_record: f64,
+    resident: Resident,
+}
+
+/// Measures in a process of its own; the ledger is left in `dir`.
+pub(crate) fn in_a_process(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throughput> {
+    let value = kind.to_possible_value().context("a kind has a name")?;
+    part::run("throughput", dir, value.get_name(), limit)
+}
+
+pub(crate) fn run(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throughput> {
+    let (pumped, summary) = match kind {
+        Kind::Events => {
+            let mut feed = EventFeed::new(EVENTS_IN_BATCH);
+            let next = move || {
+                let batch = feed.next_batch();
+                (batch.ends.len() as u64, Raw::Events(batch))
+            };
+            with_pipeline(dir, move |intake| pump(intake, limit, next))?
+        }
+        Kind::Calls => {
+            let mut feed = KernelFeed::default();
+            let next = move || {
+                let batch = feed.next_batch();
+                (batch.len() as u64, Raw::Kernel(batch))
+            };
+            with_pipeline(dir, move |intake| pump(intake, limit, next))?
+        }
+    };
+    let (records, elapsed_ns, resident) = pumped;
+    let bytes_per_record = float(segment_bytes(dir)?) / float(summary.records);
+    Ok(Throughput { records, elapsed_ns, bytes_per_record, resident })
+}
+
+/// Hands in batches as fast as they are taken, and waits for the acknowledgement of every one.
+fn pump(
+    intake: &Intake,
+    limit: Limit,
+    mut next: impl FnMut() -> (u64, Raw),
+) -> anyhow::Result<(u64, u64, Resident)> {
+    let (sent, waiting) = bounded(OUTSTANDING);
+    thread::scope(|scope| {
+        let collector = scope.spawn(move || {
+            let mut durable = 0;
+            for (records, acknowledged) in waiting {
+                let acknowledged: tokio::sync::oneshot::Receiver<_> = acknowledged;
+                let answer: graven_stages::Acknowledgement =
+                    acknowledged.blocking_recv().context("the graph failed")?;
+                ensure!(answer.rejected.is_empty(), "refused: {:?}", answer.rejected[0]);
+                durable += records;
+            }
+            Ok((durable, clock::mono_ns()))
+        });
+        let (mut records, since_ns) = (0, clock::mono_ns());
+        while limit.allows(records, since_ns) {
+            let (count, raw) = next();
+            let acknowledged = intake.submit_acknowledged(raw)?;
+            if sent.send((count, acknowledged)).is_err() {
+                break;
+            }
+            records += count;
+        }
+        drop(sent);
+        let (durable, until_ns) =
+            collector.join().map_err(|_| anyhow::anyhow!("the collector panicked"))??;
+        Ok((durable, until_ns - since_ns, Resident::now()?))
+    })
+}
+
+impl Throughput {
+    /// Rates, and how they compare with `floor`.
+    pub(crate) fn rates(&self, kind: Kind, floor: Rate) -> [Figure; 4] {
+        const GROUP: &str = "records made durable";
+        let name = kind.name();
+        let rate = per_second(self.records, self.elapsed_ns);
+        [
+            Figure::new(GROUP, format!("ledger, {name}"), "records/s", rate),
+            Figure::new(GROUP, format!("  {name}"), "MB/s", rate * self.bytes_per_record / 1e6),
+            Figure::new(GROUP, format!("  {name}, stored"), "bytes/record", self.bytes_per_record),
+            Figure::new(
+                GROUP,
+                format!("  {name}, of the hashed floor"),
+                "%",
+                rate / floor.0 * 100.0,
+            ),
+        ]
+    }
+
+    pub(crate) fn memory(&self, kind: Kind) -> [Figure; 2] {
+        const GROUP: &str = "resident at full rate, the input included";
+        let name = kind.name();
+        let mib = |kib: u64| float(kib) / 1024.0;
+        [
+            Figure::new(GROUP, format!("{name}, at the end"), "MiB", mib(self.resident.kib)),
+            Figure::new(GROUP, format!("{name}, at most"), "MiB", mib(self.resident.peak_kib)),
+        ]
+    }
+}

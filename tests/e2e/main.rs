@@ -1,0 +1,9 @@
+//! Whole paths, end to end, through the command line: each ends with both verifiers.
+
+mod append;
+mod exec;
+mod exit_codes;
+mod kill;
+mod schema;
+mod support;
+mod tour;
