@@ -19,13 +19,11 @@ fn steps(readme: &str) -> Vec<Step> {
         if line.starts_with("```") {
             inside = line == "```console";
         } else if inside {
-            match line.strip_prefix("$ ") {
-                Some(command) => {
-                    steps.push(Step { command: command.to_owned(), output: Vec::new() });
-                }
-                None => {
-                    steps.last_mut().expect("a command comes first").output.push(line.to_owned())
-                }
+            if let Some(command) = line.strip_prefix("$ ") {
+                steps.push(Step { command: command.to_owned(), output: Vec::new() });
+            } else {
+                let step = steps.last_mut().expect("a command comes first");
+                step.output.push(line.to_owned());
             }
         }
     }

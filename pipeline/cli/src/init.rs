@@ -20,7 +20,7 @@ Example:
 pub(crate) struct InitArgs {
     /// Directory of the ledger; it must not exist.
     dir: PathBuf,
-    /// The ledger's name, unique among all yours. Default: <host name>/<directory name>.
+    /// The ledger's name, unique among all yours. Default: the host name, `/`, the directory name.
     #[arg(long, value_name = "NAME")]
     origin: Option<Origin>,
     /// File for the private key. Default: DIR.key.
