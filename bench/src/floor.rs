@@ -10,7 +10,7 @@ use graven_record::leaf_hash;
 use graven_stages::clock;
 
 use crate::limit::Limit;
-use crate::stats::{Figure, Quantiles, per_second};
+use crate::stats::{Figure, Quantiles, float, per_second};
 
 const GROUP_BYTES: usize = 1 << 20;
 const PAGE: [u8; 4_096] = [b'x'; 4_096];
@@ -28,11 +28,16 @@ pub(crate) enum Appends {
 
 /// Records a second, durable.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rate(pub(crate) f64);
+pub(crate) struct Rate(f64);
 
 impl Rate {
     pub(crate) fn figure(self, name: &str) -> Figure {
         Figure::new("records made durable", name.to_owned(), "records/s", self.0)
+    }
+
+    /// Bytes a second, newlines included.
+    pub(crate) fn bytes(self) -> f64 {
+        self.0 * float(RECORD_BYTES as u64 + 1)
     }
 }
 

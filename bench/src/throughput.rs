@@ -115,21 +115,19 @@ fn pump(
 }
 
 impl Throughput {
-    /// Rates, and how they compare with `floor`.
+    /// Rates, and how many bytes they are of those that `floor` makes durable: system calls have other
+    /// sizes than its records.
     pub(crate) fn rates(&self, kind: Kind, floor: Rate) -> [Figure; 4] {
         const GROUP: &str = "records made durable";
         let name = kind.name();
         let rate = per_second(self.records, self.elapsed_ns);
+        let bytes = rate * self.bytes_per_record;
+        let percent = bytes / floor.bytes() * 100.0;
         [
             Figure::new(GROUP, format!("ledger, {name}"), "records/s", rate),
-            Figure::new(GROUP, format!("  {name}"), "MB/s", rate * self.bytes_per_record / 1e6),
+            Figure::new(GROUP, format!("  {name}"), "MB/s", bytes / 1e6),
             Figure::new(GROUP, format!("  {name}, stored"), "bytes/record", self.bytes_per_record),
-            Figure::new(
-                GROUP,
-                format!("  {name}, of the hashed floor"),
-                "%",
-                rate / floor.0 * 100.0,
-            ),
+            Figure::new(GROUP, format!("  {name}, bytes of the hashed floor"), "%", percent),
         ]
     }
 

@@ -21,7 +21,9 @@ root=
 [ "$(id -u)" -eq 0 ] || ! command -v sudo >/dev/null 2>&1 || root=sudo
 if [ "$(id -u)" -eq 0 ] || [ -n "$root" ]; then
     step "2. An agent, and every system call it and its children make"
-    $root "$graven" exec --summary --ledger "$ledger" --agent demo-agent -- python3 "$here/agent.py"
+    # The interpreter itself, where `python3` is a script that looks for it.
+    python=$(python3 -c 'import sys; print(sys.executable)')
+    $root "$graven" exec --summary --ledger "$ledger" --agent demo-agent -- "$python" "$here/agent.py"
 else
     step "2. SKIPPED: capture needs root or sudo. Events of applications need neither:"
     echo '{"action":"demo.step","actor":{"kind":"user","id":"you"},"subject":{"kind":"demo","id":"tour"}}' |

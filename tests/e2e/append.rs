@@ -162,10 +162,24 @@ fn a_mirror_holds_the_same_lines() {
         let output = ledger.feed(&["append", "--mirror", "mirror.jsonl"], EVENT.as_bytes());
         assert_eq!(code(output.status), 0, "{}", text(&output));
     }
+    // A mirror that begins late is brought up from the segments.
+    let output = ledger.feed(&["append", "--mirror", "late.jsonl"], EVENT.as_bytes());
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    let output = ledger.feed(&["append", "--mirror", "mirror.jsonl"], EVENT.as_bytes());
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    let late = std::fs::read(ledger.home().join("late.jsonl")).expect("a mirror");
     let segment = std::fs::read(ledger.path().join("segments/00000000000000000000.jsonl"))
         .expect("a segment");
     let mirror = std::fs::read(ledger.home().join("mirror.jsonl")).expect("a mirror");
     assert_eq!(mirror, segment);
+    assert!(
+        segment.starts_with(&late) && late.ends_with(b"\n"),
+        "the late one lacks the last run alone"
+    );
+    assert_eq!(
+        late.split(|byte| *byte == b'\n').count(),
+        segment.split(|byte| *byte == b'\n').count() - 4
+    );
     ledger.assert_good();
 }
 

@@ -176,6 +176,8 @@ fn capture_that_cannot_be_had_says_why() {
         ("chown -R 65534 . && exec setpriv --reuid 65534 --clear-groups", "root"),
         // A kernel without type information.
         ("mount -t tmpfs none /sys/kernel/btf && exec", "type information"),
+        // A kernel in lockdown, or a profile that forbids bpf(2).
+        ("exec strace -f -qq -o /dev/null -e trace=bpf -e inject=bpf:error=EPERM", "lockdown"),
         // A system without the version 2 hierarchy.
         (
             "for m in $(awk '$3 == \"cgroup2\" {print $2}' /proc/mounts); do umount -l $m; done; exec",

@@ -64,6 +64,10 @@ impl Capture {
             return Err(CaptureError::RingBytes { bytes: options.ring_bytes.into() });
         }
         check_rights()?;
+        // The error that is returned says what matters; the rest is for the log.
+        libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Warn, |_, message| {
+            tracing::debug!("{}", message.trim_end());
+        })));
         // The skeleton borrows its object for as long as it lives. A capture lives as long as the
         // run, so the few hundred bytes are given away rather than tied up in a self-reference.
         let object = Box::leak(Box::new(MaybeUninit::uninit()));

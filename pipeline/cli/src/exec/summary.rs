@@ -22,9 +22,10 @@ pub(super) fn write(
     let calls: u64 = counts.calls.values().sum();
     let gaps = counts.others.get("gap").copied().unwrap_or(0);
     writeln!(out)?;
+    let plural = if summary.blocks == 1 { "" } else { "s" };
     writeln!(
         out,
-        "Recorded {} records in {} blocks: {calls} system calls",
+        "Recorded {} records in {} block{plural}: {calls} system calls",
         summary.records, summary.blocks
     )?;
     write_calls(out, counts)?;
