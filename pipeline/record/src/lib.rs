@@ -7,18 +7,19 @@ pub mod canonical;
 mod draft;
 pub mod event;
 mod hash;
+mod members;
 mod origin;
 mod time;
 mod value;
+mod write;
 
-pub use draft::{
-    Actor, ActorKind, Body, Draft, DraftBatch, DraftMeta, Gap, ObjectWriter, Oversized, Process,
-    Source, Stamp, Subject, Syscall, Text, Where,
-};
+pub use draft::{Draft, DraftBatch, DraftMeta, Oversized, Stamp};
 pub use hash::{Hash, HashParseError, leaf_hash, node_hash, sha256};
+pub use members::{Actor, ActorKind, Body, Gap, Process, Source, Subject, Syscall, Text, Where};
 pub use origin::{Origin, OriginError};
 pub use time::{ClockSample, Timestamp, TrueTime};
 pub use value::{Value, ValueError};
+pub use write::ObjectWriter;
 
 /// The record layout that this crate writes: `schema_version` of every record.
 pub const SCHEMA_VERSION: &str = "4.0.0";

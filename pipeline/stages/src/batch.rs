@@ -8,7 +8,6 @@ use graven_record::{DraftBatch, Gap, Value, ValueError};
 use tokio::sync::oneshot;
 
 use crate::budget::Permit;
-use crate::kernel::KernelBatch;
 
 /// Most raw bytes that a source puts into one batch. A record grows at most about sixfold on its
 /// way to a line, which keeps a batch below the 4 MiB that may be written and not yet synced.
@@ -34,6 +33,50 @@ impl Raw {
             Self::Events(batch) => batch.lines.len(),
             Self::Own(records) => records.len() * 1_024,
         }
+    }
+}
+
+/// On whose behalf a watched command runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The agent's name: the actor of its records.
+    pub id: String,
+    /// UUID of this run of the agent.
+    pub trace_id: String,
+}
+
+/// Kernel records, each with its process.
+#[derive(Debug, Default)]
+pub struct KernelBatch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: Vec<Attributed>,
+    pub(crate) agent: Option<Arc<Agent>>,
+}
+
+/// What the kernel's record itself does not say.
+#[derive(Debug)]
+pub(crate) struct Attributed {
+    /// Where the record's bytes end.
+    pub(crate) end: usize,
+    pub(crate) executable: Arc<[u8]>,
+    pub(crate) cgroup: Arc<[u8]>,
+}
+
+impl KernelBatch {
+    pub(crate) fn bytes_len(&self) -> usize {
+        self.bytes.len() + self.records.len() * size_of::<Attributed>()
+    }
+
+    /// Number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// True without records.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
     }
 }
 

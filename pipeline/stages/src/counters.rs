@@ -1,7 +1,7 @@
 //! What the stages count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use graven_ledger::BlockHeader;
 use graven_record::Value;
@@ -68,5 +68,20 @@ impl Counters {
             figure("rejected", &self.rejected),
             figure("syncs", &self.syncs),
         ])
+    }
+}
+
+/// Where a heartbeat finds what a source has lost: the source writes, the heartbeat reads.
+#[derive(Debug, Clone, Default)]
+pub struct Losses(Arc<Mutex<Option<Value>>>);
+
+impl Losses {
+    /// Replaces what is known.
+    pub fn set(&self, losses: Value) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(losses);
+    }
+
+    pub(crate) fn get(&self) -> Value {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Value::Null)
     }
 }

@@ -1,7 +1,7 @@
 //! The graph: which stages there are, how they are joined, and how they end together.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use actix::prelude::*;
@@ -15,7 +15,7 @@ use crate::batch::{OwnBody, OwnRecord};
 use crate::budget::{ByteBudget, Closed};
 use crate::clock::{self, Clock};
 use crate::commit::Committer;
-use crate::counters::Counters;
+use crate::counters::{Counters, Losses};
 use crate::facts;
 use crate::fanout::{SinkReport, deliver};
 use crate::heartbeat::Heartbeat;
@@ -66,21 +66,6 @@ impl PipelineOptions {
             ("heartbeat_s", self.heartbeat_s.into()),
             ("normalizers", (self.normalizers as u64).into()),
         ])
-    }
-}
-
-/// Where a heartbeat finds what a source has lost: the source writes, the heartbeat reads.
-#[derive(Debug, Clone, Default)]
-pub struct Losses(Arc<Mutex<Option<Value>>>);
-
-impl Losses {
-    /// Replaces what is known.
-    pub fn set(&self, losses: Value) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(losses);
-    }
-
-    pub(crate) fn get(&self) -> Value {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Value::Null)
     }
 }
 
@@ -190,7 +175,8 @@ impl Pipeline {
             failure: None,
             outcome: Some(outcome),
         }
-        .start();
+        .start()
+        .recipient();
         for _ in 0..options.normalizers.max(1) {
             let normalizer = normalizer.clone();
             Stage::new("normalize", graph.clone(), move || {

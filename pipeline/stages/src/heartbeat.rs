@@ -9,8 +9,7 @@ use graven_record::Value;
 
 use crate::batch::{OwnBody, OwnRecord};
 use crate::clock::Clock;
-use crate::counters::Counters;
-use crate::graph::Losses;
+use crate::counters::{Counters, Losses};
 use crate::intake::Intake;
 
 #[derive(Debug)]

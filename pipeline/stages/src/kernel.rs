@@ -12,53 +12,9 @@ use std::sync::Arc;
 use graven_abi::{CpuCounters, KernelRecord};
 use graven_record::{Gap, Value};
 
-use crate::batch::{BATCH_BYTES_MAX, OwnBody, OwnRecord};
+use crate::batch::{Agent, Attributed, BATCH_BYTES_MAX, KernelBatch, OwnBody, OwnRecord};
 use crate::clock;
 use crate::gaps::GapTracker;
-
-/// On whose behalf a watched command runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agent {
-    /// The agent's name: the actor of its records.
-    pub id: String,
-    /// UUID of this run of the agent.
-    pub trace_id: String,
-}
-
-/// Kernel records, each with its process.
-#[derive(Debug, Default)]
-pub struct KernelBatch {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) records: Vec<Attributed>,
-    pub(crate) agent: Option<Arc<Agent>>,
-}
-
-/// What the kernel's record itself does not say.
-#[derive(Debug)]
-pub(crate) struct Attributed {
-    /// Where the record's bytes end.
-    pub(crate) end: usize,
-    pub(crate) executable: Arc<[u8]>,
-    pub(crate) cgroup: Arc<[u8]>,
-}
-
-impl KernelBatch {
-    pub(crate) fn bytes_len(&self) -> usize {
-        self.bytes.len() + self.records.len() * size_of::<Attributed>()
-    }
-
-    /// Number of records.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    /// True without records.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-}
 
 /// Finds a cgroup's path by its id.
 pub type CgroupLookup = Box<dyn FnMut(u64) -> Option<Vec<u8>> + Send>;

@@ -22,15 +22,16 @@ mod sequence;
 mod stage;
 mod window;
 
-pub use batch::{Acknowledgement, BATCH_BYTES_MAX, EventBatch, OwnBody, OwnRecord, Raw, Rejection};
+pub use batch::{
+    Acknowledgement, Agent, BATCH_BYTES_MAX, EventBatch, KernelBatch, OwnBody, OwnRecord, Raw,
+    Rejection,
+};
 pub use budget::{ByteBudget, Closed, Permit};
-pub use counters::Counters;
+pub use counters::{Counters, Losses};
 pub use facts::{boot_id, host_name};
 pub use fanout::{DeliveryError, SinkReport};
-pub use graph::{
-    BUDGET_BYTES, HEARTBEAT_S, Losses, Pipeline, PipelineError, PipelineOptions, Summary,
-};
+pub use graph::{BUDGET_BYTES, HEARTBEAT_S, Pipeline, PipelineError, PipelineOptions, Summary};
 pub use intake::Intake;
-pub use kernel::{Agent, CgroupLookup, KernelBatch, KernelSource};
+pub use kernel::{CgroupLookup, KernelSource};
 pub use sequence::BLOCK_MS_MAX;
 pub use stage::StageError;

@@ -7,8 +7,6 @@ use actix::prelude::*;
 use graven_ledger::LedgerError;
 use tokio::sync::oneshot;
 
-use crate::graph::Graph;
-
 /// Why a stage ended before its input did.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
@@ -39,13 +37,13 @@ type Work = Box<dyn FnOnce() -> Result<(), StageError> + Send>;
 pub(crate) struct Stage {
     name: &'static str,
     work: Option<Work>,
-    graph: Addr<Graph>,
+    graph: Recipient<StageEnded>,
 }
 
 impl Stage {
     pub(crate) fn new(
         name: &'static str,
-        graph: Addr<Graph>,
+        graph: Recipient<StageEnded>,
         work: impl FnOnce() -> Result<(), StageError> + Send + 'static,
     ) -> Self {
         Self { name, work: Some(Box::new(work)), graph }

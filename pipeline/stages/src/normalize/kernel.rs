@@ -9,7 +9,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::Normalizer;
-use crate::kernel::{Agent, Attributed, KernelBatch};
+use crate::batch::{Agent, Attributed, KernelBatch};
 
 /// Adds a draft for each record of `batch`.
 pub(super) fn drafts(normalizer: &Normalizer, batch: &KernelBatch, drafts: &mut DraftBatch) {

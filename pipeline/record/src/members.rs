@@ -1,0 +1,228 @@
+//! The members of a record.
+
+use std::borrow::Cow;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::Value;
+use crate::write::ObjectWriter;
+
+/// Bytes from the kernel: text where they are UTF-8, `{"b64":"…"}` where they are not, so that two
+/// different names never look the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text<'a>(pub Cow<'a, [u8]>);
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text.as_bytes()))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Text<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self(Cow::Borrowed(bytes))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text.into_bytes()))
+    }
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Ok(text) = std::str::from_utf8(&self.0) {
+            return serializer.serialize_str(text);
+        }
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("b64", &BASE64_STANDARD.encode(&self.0))?;
+        map.end()
+    }
+}
+
+/// What kind of actor did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorKind {
+    /// A person.
+    User,
+    /// An autonomous agent.
+    Agent,
+    /// A machine or its kernel, Graven included.
+    System,
+    /// A program that acts for others.
+    Service,
+}
+
+/// Who did it: on every record.
+#[derive(Debug, Clone, Serialize)]
+pub struct Actor<'a> {
+    /// The actor's name among its kind.
+    pub id: Cow<'a, str>,
+    /// Its kind.
+    pub kind: ActorKind,
+    /// Through what it acted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<Cow<'a, str>>,
+}
+
+/// The entity acted on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject<'a> {
+    /// The entity's name among its kind.
+    pub id: Text<'a>,
+    /// Its kind, for instance `file` or `socket`.
+    pub kind: Cow<'a, str>,
+}
+
+/// On which machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct Where<'a> {
+    /// The device, where the source names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Cow<'a, str>>,
+    /// The host's name.
+    pub host: Cow<'a, str>,
+    /// The address, where the source names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Cow<'a, str>>,
+}
+
+/// Through which door a record came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each is named by the word itself; schemas/format.md lists them")]
+pub enum Source {
+    Kernel,
+    Api,
+    Ui,
+    Fix,
+    Chain,
+    Kafka,
+    File,
+    System,
+}
+
+/// The process that made a system call.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the kernel's own names")]
+pub struct Process<'a> {
+    pub cgroup: Text<'a>,
+    pub comm: Text<'a>,
+    pub executable: Text<'a>,
+    pub gid: u32,
+    pub pid: u32,
+    pub ppid: u32,
+    pub tid: u32,
+    pub uid: u32,
+}
+
+/// A system call with its normalized arguments.
+#[derive(Debug, Clone)]
+pub struct Syscall<'a> {
+    /// `x86_64`, `i386` or `x32`.
+    pub arch: &'a str,
+    /// Canonical JSON of the argument object.
+    pub args: &'a [u8],
+    /// From entry to exit; `None` for a call that does not return.
+    pub duration_ns: Option<u64>,
+    /// What weakens the record, sorted.
+    pub flags: &'a [&'a str],
+    /// The call's number on `arch`.
+    pub id: u32,
+    /// The call's name.
+    pub name: &'a str,
+    /// What the kernel returned, −errno on failure.
+    pub result: Option<i64>,
+}
+
+impl Syscall<'_> {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::begin(out);
+        object.member("arch", self.arch);
+        object.key("args").extend_from_slice(self.args);
+        if let Some(duration_ns) = self.duration_ns {
+            object.member("duration_ns", &Value::from(duration_ns));
+        }
+        if !self.flags.is_empty() {
+            object.member("flags", self.flags);
+        }
+        object.member("id", &self.id);
+        object.member("name", self.name);
+        match self.result {
+            Some(result) if result.unsigned_abs() > crate::INTEGER_MAX.unsigned_abs() => {
+                object.member("result", &result.to_string());
+            }
+            Some(result) => object.member("result", &result),
+            None => {}
+        }
+        object.end();
+    }
+}
+
+/// What could not be handed over (G1). Members that are not known are `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// The CPU on which it was lost.
+    pub cpu: Option<u32>,
+    /// First lost sequence number, or the time at which the silence began.
+    pub from: Value,
+    /// How many records were lost.
+    pub lost: Option<u64>,
+    /// Where they were lost: `ring`, `stash`, `recursion`, `decode` or `downtime`.
+    pub stage: &'static str,
+    /// Last lost sequence number, or the time at which the silence ended.
+    pub to: Value,
+}
+
+/// The members that one kind of record has and the others lack.
+#[derive(Debug, Clone)]
+pub enum Body<'a> {
+    /// `kind: syscall`
+    Syscall {
+        /// `CLOCK_MONOTONIC` at entry.
+        mono_ns: u64,
+        /// Who called.
+        process: Process<'a>,
+        /// The call.
+        syscall: Syscall<'a>,
+        /// The IP peer, where the call names one.
+        target_host: Option<&'a str>,
+    },
+    /// `kind: event`
+    Event {
+        /// Bytes cut off, as the source counts them.
+        bytes_severed: Option<u64>,
+        /// The source's own trace id.
+        external_trace_id: Option<&'a str>,
+        /// The time the source gives, as it gave it.
+        occurred: Option<&'a str>,
+        /// `{after?, before?}`.
+        payload: Option<&'a Value>,
+        /// The host concerned.
+        target_host: Option<&'a str>,
+    },
+    /// `kind: gap`
+    Gap(Gap),
+    /// `kind: system`
+    System {
+        /// The action's own members.
+        detail: &'a Value,
+        /// The task concerned, of what the kernel's scheduler reports.
+        process: Option<Process<'a>>,
+    },
+}
+
+impl Body<'_> {
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Syscall { .. } => "syscall",
+            Self::Event { .. } => "event",
+            Self::Gap(_) => "gap",
+            Self::System { .. } => "system",
+        }
+    }
+}
