@@ -134,7 +134,7 @@ impl DraftBatch {
 }
 
 fn write_integer(out: &mut Vec<u8>, value: u64) {
-    write!(out, "{value}").expect("a Vec takes every byte");
+    serde_json::to_writer(out, &value).expect("a Vec takes every byte");
 }
 
 impl Draft<'_> {

@@ -97,22 +97,34 @@ fn plain(error: &serde_json::Error) -> String {
         .replace(" at line 1 column ", " at byte ")
 }
 
-/// The way to the member being read; left standing where an error occurs.
+/// Canonical order: by UTF-16 code units, which for ASCII is by bytes.
+fn sort(members: &mut [(String, Value)]) {
+    if members.iter().all(|(key, _)| key.is_ascii()) {
+        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    } else {
+        members.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    }
+}
+
+/// The way to the member at which reading failed, put together on the way out of it.
 #[derive(Default)]
 struct Path(RefCell<Vec<String>>);
 
 impl Path {
-    fn within<T, E>(&self, step: String, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        self.0.borrow_mut().push(step);
-        let value = read()?;
-        self.0.borrow_mut().pop();
-        Ok(value)
+    fn within<T, E>(
+        &self,
+        step: impl FnOnce() -> String,
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        read().inspect_err(|_| self.0.borrow_mut().push(step()))
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.borrow().join("."))
+        let steps = self.0.borrow();
+        let path: Vec<&str> = steps.iter().rev().map(String::as_str).collect();
+        f.write_str(&path.join("."))
     }
 }
 
@@ -190,7 +202,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let seed = self.deeper()?;
         let mut items = Vec::new();
         while let Some(item) =
-            self.path.within(items.len().to_string(), || access.next_element_seed(seed))?
+            self.path.within(|| items.len().to_string(), || access.next_element_seed(seed))?
         {
             items.push(item);
         }
@@ -201,14 +213,14 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let seed = self.deeper()?;
         let mut members: Vec<(String, Value)> = Vec::new();
         while let Some(key) = access.next_key::<String>()? {
-            let value = self.path.within(key.clone(), || access.next_value_seed(seed))?;
+            let value = self.path.within(|| key.clone(), || access.next_value_seed(seed))?;
             members.push((key, value));
         }
-        members.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        sort(&mut members);
         if let Some(twice) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return self
                 .path
-                .within(twice[0].0.clone(), || Err(A::Error::custom("the key is given twice")));
+                .within(|| twice[0].0.clone(), || Err(A::Error::custom("the key is given twice")));
         }
         Ok(Value::Object(members))
     }
@@ -245,7 +257,7 @@ impl Value {
     pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
         let mut members: Vec<_> =
             members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        members.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        sort(&mut members);
         Self::Object(members)
     }
 }

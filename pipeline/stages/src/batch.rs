@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use graven_ledger::{Receipt, Step};
+use graven_ledger::{BlockHeader, Receipt, Step};
 use graven_record::event::Admission;
-use graven_record::{DraftBatch, Gap, Value, ValueError};
+use graven_record::{DraftBatch, Gap, Hash, Value, ValueError};
 use tokio::sync::oneshot;
 
 use crate::budget::Permit;
@@ -169,4 +169,13 @@ pub(crate) struct Sequenced {
     pub(crate) acknowledgement: Acknowledgement,
     /// `None` for a seal that time alone brought about.
     pub(crate) ticket: Option<Ticket>,
+}
+
+/// What the sealer has to know of durable records.
+#[derive(Debug)]
+pub(crate) enum Durable {
+    /// The leaf hashes of some, in order.
+    Leaves(Vec<Hash>),
+    /// All of this block have been given: sign its header.
+    Block(Box<BlockHeader>),
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use graven_ledger::{Lines, SegmentWriter, Step, UNSYNCED_BYTES_MAX, WriterLock};
+use graven_record::Hash;
 use graven_sink::CommittedBatch;
 
-use crate::batch::Sequenced;
+use crate::batch::{Durable, Sequenced};
 use crate::counters::Counters;
 use crate::stage::StageError;
 use crate::window::WindowWriter;
@@ -19,7 +20,7 @@ const GROUP_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Committer {
     pub(crate) segments: SegmentWriter,
     pub(crate) sequenced: Receiver<Sequenced>,
-    pub(crate) sealer: Sender<Step>,
+    pub(crate) sealer: Sender<Durable>,
     /// `None` where no sink reads along.
     pub(crate) window: Option<WindowWriter>,
     pub(crate) counters: Arc<Counters>,
@@ -76,19 +77,23 @@ impl Committer {
             drop(ack.send(committed.acknowledgement));
         }
         for step in committed.steps {
-            if let Step::Append(lines) = &step {
-                self.counters.committed(lines.leaves.len() as u64);
-                if let Some(window) = &self.window {
-                    window.push(CommittedBatch {
-                        first: lines.first,
-                        count: lines.leaves.len() as u64,
-                        lines: lines.bytes.clone(),
-                    });
-                }
-            }
-            self.sealer.send(step).map_err(|_| StageError::Lost("seal"))?;
+            let durable = match step {
+                Step::Append(lines) => Durable::Leaves(self.pass_by(lines)),
+                Step::Seal(header) => Durable::Block(Box::new(header)),
+            };
+            self.sealer.send(durable).map_err(|_| StageError::Lost("seal"))?;
         }
         Ok(())
+    }
+
+    /// Lets the sinks have the lines; the sealer needs the leaf hashes alone.
+    fn pass_by(&self, lines: Lines) -> Vec<Hash> {
+        let count = lines.leaves.len() as u64;
+        self.counters.committed(count);
+        if let Some(window) = &self.window {
+            window.push(CommittedBatch { first: lines.first, count, lines: lines.bytes });
+        }
+        lines.leaves
     }
 }
 

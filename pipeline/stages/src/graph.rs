@@ -27,8 +27,9 @@ use crate::sequence::{BLOCK_MS_MAX, Sequencer};
 use crate::stage::{Stage, StageEnded, StageError};
 use crate::window::window;
 
-/// Raw bytes that may be inside the graph at once.
-pub const BUDGET_BYTES: usize = 16 << 20;
+/// Raw bytes that may be inside the graph at once. A raw byte becomes up to six in the ledger's form, so
+/// this bounds the graph's memory to some 25 MiB.
+pub const BUDGET_BYTES: usize = 4 << 20;
 
 /// Seconds between two heartbeats.
 pub const HEARTBEAT_S: u64 = 60;
@@ -137,7 +138,7 @@ impl Pipeline {
         let (intake, jobs, order) = Intake::new(ByteBudget::new(options.budget_bytes));
         let first = first_records(&ledger, &run, tiers, options);
         let (to_commit, sequenced) = bounded(QUEUE_BATCHES);
-        let (to_seal, committed) = bounded(QUEUE_BATCHES);
+        let (to_seal, durable) = bounded(QUEUE_BATCHES);
         let (writer, reader) = window(ledger.chain.size());
         let sinks: Vec<_> = sinks
             .into_iter()
@@ -166,7 +167,7 @@ impl Pipeline {
             counters: Arc::clone(&counters),
             lock: ledger.lock,
         };
-        let seal = Sealer { blocks: ledger.blocks, committed, counters: Arc::clone(&counters) };
+        let seal = Sealer { blocks: ledger.blocks, durable, counters: Arc::clone(&counters) };
 
         let (outcome, ended) = oneshot::channel();
         let graph = Graph {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use graven_ledger::{BlockWriter, Step};
+use graven_ledger::BlockWriter;
 
+use crate::batch::Durable;
 use crate::clock;
 use crate::counters::Counters;
 use crate::stage::StageError;
@@ -12,18 +13,18 @@ use crate::stage::StageError;
 #[derive(Debug)]
 pub(crate) struct Sealer {
     pub(crate) blocks: BlockWriter,
-    pub(crate) committed: Receiver<Step>,
+    pub(crate) durable: Receiver<Durable>,
     pub(crate) counters: Arc<Counters>,
 }
 
 impl Sealer {
     /// Runs until upstream closes; the last step it gets is a seal.
     pub(crate) fn run(mut self) -> Result<(), StageError> {
-        while let Ok(step) = self.committed.recv() {
-            match step {
-                Step::Append(lines) => self.blocks.append(&lines.leaves)?,
-                Step::Seal(header) => {
-                    let header = self.blocks.seal(header, clock::unix_s())?;
+        while let Ok(durable) = self.durable.recv() {
+            match durable {
+                Durable::Leaves(leaves) => self.blocks.append(&leaves)?,
+                Durable::Block(header) => {
+                    let header = self.blocks.seal(*header, clock::unix_s())?;
                     tracing::debug!(height = header.height, size = header.size, "sealed a block");
                     self.counters.sealed(header);
                 }
