@@ -199,9 +199,40 @@ fn capture_that_cannot_be_had_says_why() {
     }
 }
 
+/// The doctor says what works, and the remedy for what does not.
+#[test]
+fn the_doctor_names_what_is_missing() {
+    if !have_root("the doctor") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let well = ledger.graven(&["doctor"]);
+    assert_eq!(code(well.status), 0, "{}", text(&well));
+    assert!(text(&well).contains("capture    ok"), "control: {}", text(&well));
+    let script = format!("mount -t tmpfs none /sys/kernel/btf && exec {GRAVEN} doctor --dir none");
+    let ill = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .current_dir(ledger.home())
+        .output()
+        .expect("unshare runs");
+    assert_eq!(code(ill.status), 2, "{}", text(&ill));
+    for part in [
+        "types      MISSING",
+        "CONFIG_DEBUG_INFO_BTF",
+        "capture    MISSING",
+        "name a directory that exists",
+    ] {
+        assert!(text(&ill).contains(part), "no `{part}` in {}", text(&ill));
+    }
+    assert!(
+        fs::read_dir(ledger.home()).expect("a directory").count() <= 4,
+        "nothing is left behind"
+    );
+}
+
 #[test]
 fn help_has_an_example_for_each_verb() {
-    for verb in ["init", "exec", "append", "verify", "show"] {
+    for verb in ["init", "exec", "append", "verify", "show", "doctor"] {
         let output = Command::new(GRAVEN).args([verb, "--help"]).output().expect("graven runs");
         assert_eq!(code(output.status), 0);
         let help = String::from_utf8_lossy(&output.stdout).into_owned();

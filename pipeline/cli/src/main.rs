@@ -1,6 +1,7 @@
 //! The `graven` command: one file a verb.
 
 mod append;
+mod doctor;
 mod exec;
 mod exit;
 mod init;
@@ -50,6 +51,7 @@ enum Verb {
     #[command(after_help = VERIFY_EXAMPLE)]
     Verify(graven_verify::command::VerifyArgs),
     Show(show::ShowArgs),
+    Doctor(doctor::DoctorArgs),
     /// Kills a cgroup when the recorder dies; started by `exec` for itself.
     #[command(name = "guard", hide = true)]
     Guard {
@@ -76,6 +78,9 @@ fn main() -> ExitCode {
         }
         Verb::Show(args) => {
             exit::finish(show::run(&args, &mut io::stdout().lock()).map(|()| exit::GOOD))
+        }
+        Verb::Doctor(args) => {
+            exit::finish(doctor::run(&args, &mut io::stdout().lock()).map_err(Into::into))
         }
         Verb::Guard { cgroup } => exit::finish(exec::guard(&cgroup)),
     }

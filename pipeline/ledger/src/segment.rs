@@ -124,17 +124,18 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Closes the open segment, which becomes read-only, and begins the next.
+    /// Begins the next segment, and closes the open one, which becomes read-only. In this order: a crash in
+    /// between leaves a last segment that can be written.
     fn roll(&mut self, first: u64) -> Result<(), LedgerError> {
-        if let Some(closed) = self.open.take() {
+        let closed = self.open.take();
+        if let Some(closed) = &closed {
             closed.file.sync_all().map_err(LedgerError::io("sync", &closed.path))?;
-            close(&closed.path)?;
         }
         let path = self.paths.segment(first);
         files::write_new(&path, b"", 0o644)?;
         let (file, _) = files::open_append(&path)?;
         self.open = Some(OpenSegment { file, path, bytes: 0 });
-        Ok(())
+        closed.map_or(Ok(()), |closed| close(&closed.path))
     }
 }
 
