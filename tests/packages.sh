@@ -11,6 +11,8 @@ has ld.lld || need="$need lld"
 has pkg-config || need="$need pkg-config"
 has python3 || need="$need python3"
 has strace || need="$need strace"
+has git || need="$need git"
+has curl || need="$need curl"
 [ -e /usr/include/libelf.h ] || need="$need libelf-dev"
 [ -e /usr/include/zlib.h ] || need="$need zlib1g-dev"
 [ -z "$need" ] && exit 0

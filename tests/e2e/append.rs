@@ -231,3 +231,64 @@ fn a_run_that_did_not_stop_in_order_leaves_a_gap() {
     assert!(downtime["gap"]["from"].as_str() <= downtime["gap"]["to"].as_str());
     ledger.assert_good();
 }
+
+/// Receipts that nobody reads are an error, and what was taken in is sealed all the same.
+#[test]
+fn a_reader_that_leaves_does_not_lose_events_in_silence() {
+    let ledger = Ledger::new();
+    fs_write(&ledger, "events", &format!("{EVENT}\n").repeat(50_000));
+    let script = format!(
+        "{} append --receipts events | head -n 1; exit ${{PIPESTATUS[0]}}",
+        crate::support::GRAVEN
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(ledger.home())
+        .output()
+        .expect("bash runs");
+    assert_eq!(code(output.status), 3, "{}", text(&output));
+    assert!(stderr(&output).contains("receipts could not be written"), "{}", text(&output));
+    assert_eq!(ledger.records().pop().expect("records")["action"], "pipeline.stopped");
+    ledger.assert_good();
+}
+
+/// A mirror of another history is refused, and said so.
+#[test]
+fn a_mirror_of_another_history_is_an_error() {
+    let ledger = Ledger::new();
+    fs_write(&ledger, "foreign.jsonl", "{\"seq\":0}\n{\"seq\":1}\n");
+    let output = ledger.feed(&["append", "--mirror", "foreign.jsonl"], EVENT.as_bytes());
+    assert_eq!(code(output.status), 3, "{}", text(&output));
+    assert!(stderr(&output).contains("foreign.jsonl"), "{}", text(&output));
+    ledger.assert_good();
+}
+
+/// A ledger that is being written is never called faulty.
+#[test]
+fn a_live_ledger_verifies() {
+    let ledger = Ledger::new();
+    let mut child =
+        ledger.command(&["append"]).stdin(Stdio::piped()).spawn().expect("graven starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let feeder = std::thread::spawn(move || {
+        let lines = format!("{EVENT}\n").repeat(20);
+        while stdin.write_all(lines.as_bytes()).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    for _ in 0..15 {
+        std::thread::sleep(Duration::from_millis(100));
+        let output = ledger.graven(&["verify", "ledger", "--key", "ledger.vkey"]);
+        assert_eq!(code(output.status), 0, "{}", text(&output));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(code(child.wait().expect("it ends")), 0, "a termination drains and seals");
+    feeder.join().expect("the feeder ends");
+    assert_eq!(ledger.records().pop().expect("records")["action"], "pipeline.stopped");
+    ledger.assert_good();
+}
+
+fn fs_write(ledger: &Ledger, name: &str, text: &str) {
+    std::fs::write(ledger.home().join(name), text).expect("ours");
+}

@@ -255,6 +255,38 @@ fn nothing_runs_on_unrecorded_when_graven_dies() {
     ledger.assert_good();
 }
 
+/// Leaving the cgroup is no way out: the process stays on the record, and ends with the command.
+#[test]
+fn leaving_the_cgroup_is_no_way_out() {
+    if !have_root("capture") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let script = "root=$(awk '$3 == \"cgroup2\" {print $2; exit}' /proc/mounts); \
+                  sh -c \"echo \\$\\$ > $root/cgroup.procs; echo \\$\\$ > pid; touch escaped; exec sleep 1000\" & \
+                  while [ ! -e escaped ]; do sleep 0.02; done";
+    let output = exec(&ledger, &["--", "sh", "-c", script]);
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    let pid = fs::read_to_string(ledger.home().join("pid")).expect("it ran");
+    let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process");
+    wait_for("the straggler's end", || test_kill_process(pid).is_err());
+    let records = ledger.records();
+    let escaped = records.iter().any(|record| {
+        record["kind"] == "syscall"
+            && record["subject"]["id"].as_str().is_some_and(|id| id.ends_with("/escaped"))
+            && record["process"]["comm"] == "touch"
+    });
+    assert!(escaped, "what it did outside is on the record");
+    let killed = records.iter().any(|record| {
+        record["action"] == "process.exited"
+            && record["detail"]["signal"] == 9
+            && record["process"]["pid"] == pid.as_raw_pid()
+    });
+    assert!(killed, "and so is its end");
+    assert!(stderr(&output).contains("had left the command's cgroup"), "{}", text(&output));
+    ledger.assert_good();
+}
+
 #[test]
 fn keep_going_lets_the_command_live() {
     if !have_root("capture") {

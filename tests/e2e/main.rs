@@ -5,5 +5,6 @@ mod exec;
 mod exit_codes;
 mod kill;
 mod schema;
+mod strace;
 mod support;
 mod tour;

@@ -538,7 +538,7 @@ fn a_record_of_another_form_is_no_record() {
         (&call, "/syscall/result", Some(json!("5"))),
         (&call, "/syscall/args/dirfd", Some(json!(1.5))),
         (&call, "/syscall/args/dirfd", Some(json!(null))),
-        (&call, "/syscall/args/how", Some(json!({"other": 1}))),
+        (&call, "/syscall/args/how", Some(json!({"Other member": 1}))),
         (&call, "/syscall/args/list", Some(json!([[1]]))),
         (&exit, "/detail/colour", Some(json!(1))),
         (&exit, "/detail/signal", None),

@@ -151,12 +151,16 @@ class Ledger:
         self.headers = header_lines(self.directory, report, end)
 
     def read_checkpoint(self):
-        data = read_small(self.path("checkpoint"))
-        return None if data is None else (self.read_note(data, "checkpoint", 0),)
+        self.checkpoint_bytes = read_small(self.path("checkpoint"))
+        if self.checkpoint_bytes is None:
+            return None
+        return (self.read_note(self.checkpoint_bytes, "checkpoint", 0),)
 
     def compare_checkpoint(self, checkpoint):
         """Section 5: the last header's {size, root}; after a crash the header's before, or none yet."""
         report = self.report
+        if read_small(self.path("checkpoint")) != self.checkpoint_bytes:
+            return  # a writer is at work: which header it belonged to at which moment cannot be said
         if checkpoint is None:
             if report.blocks > 1:
                 report.fault("missing-checkpoint", "the file checkpoint is missing", "checkpoint")

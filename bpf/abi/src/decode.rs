@@ -1,6 +1,7 @@
 //! A call in the form in which it goes on record.
 
 mod arguments;
+mod numbers;
 
 use std::borrow::Cow;
 

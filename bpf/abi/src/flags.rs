@@ -1,4 +1,16 @@
 //! Names of flags and of enumerated values, from the kernel's user-space headers.
+//!
+//! What `libc` knows is taken from there; the families in the folder have the numbers themselves,
+//! since `libc` lacks many of them.
+
+pub mod devices;
+pub mod files;
+pub mod kernel;
+pub mod memory;
+pub mod mounts;
+pub mod network;
+pub mod processes;
+pub mod watches;
 
 use std::borrow::Cow;
 
@@ -46,6 +58,39 @@ impl FlagTable {
 /// Names of the values of an enumeration.
 pub type EnumTable = [(&'static str, u64)];
 
+/// Tables of flags: `NAME (mask of a field: NAME = value, …) { NAME = bits, … }`.
+///
+/// Their values stand in the order in which they go on record: names of several bits first.
+macro_rules! flag_tables {
+    ($(
+        $(#[$doc:meta])*
+        $table:ident $(($mask:literal: $($value:ident = $number:literal),*))? {
+            $($name:ident = $bits:literal),* $(,)?
+        }
+    )*) => {
+        $(
+            $(#[$doc])*
+            pub static $table: super::FlagTable = super::FlagTable {
+                field_mask: 0 $(+ $mask)?,
+                field: &[$($((stringify!($value), $number)),*)?],
+                bits: &[$((stringify!($name), $bits)),*],
+            };
+        )*
+    };
+}
+use flag_tables;
+
+/// Tables of enumerated values: `NAME { NAME = value, … }`.
+macro_rules! enum_tables {
+    ($($(#[$doc:meta])* $table:ident { $($name:ident = $value:literal),* $(,)? })*) => {
+        $(
+            $(#[$doc])*
+            pub static $table: &super::EnumTable = &[$((stringify!($name), $value)),*];
+        )*
+    };
+}
+use enum_tables;
+
 /// Pairs of a constant's name and its value, from `libc`.
 macro_rules! values {
     ($($name:ident),* $(,)?) => {
@@ -53,7 +98,7 @@ macro_rules! values {
     };
 }
 
-macro_rules! flag_tables {
+macro_rules! libc_flag_tables {
     ($($(#[$doc:meta])* $table:ident: $values:expr;)*) => {
         $(
             $(#[$doc])*
@@ -64,7 +109,7 @@ macro_rules! flag_tables {
     };
 }
 
-flag_tables! {
+libc_flag_tables! {
     /// `unlinkat(2)`.
     UNLINK: values![AT_REMOVEDIR];
     /// `linkat(2)`.

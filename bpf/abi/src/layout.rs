@@ -83,12 +83,14 @@ pub mod op_kind {
     pub const FD_PATH: u8 = 3;
     /// An array of strings.
     pub const ARGV: u8 = 4;
-    /// A counted array of bytes or larger elements.
+    /// A counted array of bytes or larger elements; without a count, [`super::Op::max_bytes`].
     pub const BYTES: u8 = 5;
     /// An address that the call writes.
     pub const ADDR_OUT: u8 = 6;
     /// The address in a `struct msghdr`.
     pub const MSG_NAME: u8 = 7;
+    /// The same, written by the call.
+    pub const MSG_NAME_OUT: u8 = 8;
 }
 
 /// What every record begins with.

@@ -16,6 +16,7 @@ pub mod layout;
 mod parse;
 mod path;
 mod plan;
+pub mod structures;
 pub mod table;
 
 pub use decode::{ArgValue, DecodedCall, Subject, Weakened, decode, name};

@@ -5,8 +5,10 @@ use crate::table::{self, Kind, Syscall};
 
 /// Largest `struct sockaddr`, in bytes.
 const ADDRESS_BYTES: u16 = 128;
-/// Most of a `struct open_how`, in bytes; it has 24 today.
-const OPEN_HOW_BYTES: u16 = 64;
+/// Bytes of the two `struct __user_cap_data_struct` of capset(2).
+const CAPABILITIES_BYTES: u16 = 24;
+/// Most of a counted text, in bytes; the longest is the command line of `kexec_file_load(2)`.
+const TEXT_BYTES: u16 = 2048;
 /// Most of a list of group ids, in bytes: 1,024 groups.
 const GROUPS_BYTES: u16 = 4096;
 
@@ -36,12 +38,18 @@ fn plan_of(line: &Syscall) -> Plan {
 fn op_of(arg: u8, kind: Kind) -> Option<Op> {
     let op = |kind, other, scale, max_bytes| Op { kind, arg, other, scale, max_bytes, reserved: 0 };
     Some(match kind {
-        Kind::Path => op(op_kind::PATH, NO_ARG, 0, 0),
-        Kind::PathAt(directory) => op(op_kind::PATH, directory, 0, 0),
-        Kind::Str => op(op_kind::STRING, NO_ARG, 0, 0),
+        Kind::Path | Kind::PathOrNull => op(op_kind::PATH, NO_ARG, 0, 0),
+        Kind::PathAt(directory) | Kind::PathAtOrNull(directory) => {
+            op(op_kind::PATH, directory, 0, 0)
+        }
+        Kind::Bytes { len } => op(op_kind::BYTES, len, 0, TEXT_BYTES),
+        Kind::Str | Kind::StrOrNull => op(op_kind::STRING, NO_ARG, 0, 0),
         Kind::Argv => op(op_kind::ARGV, NO_ARG, 0, 0),
         Kind::FdPath => op(op_kind::FD_PATH, NO_ARG, 0, 0),
-        Kind::OpenHow { size } => op(op_kind::BYTES, size, 0, OPEN_HOW_BYTES),
+        Kind::Struct(structure) | Kind::StructOrNull(structure) => {
+            op(op_kind::BYTES, structure.size.unwrap_or(NO_ARG), 0, structure.bytes_max)
+        }
+        Kind::Capabilities { .. } => op(op_kind::BYTES, NO_ARG, 0, CAPABILITIES_BYTES),
         Kind::Gids { count } => op(op_kind::BYTES, count, 2, GROUPS_BYTES),
         Kind::LocalAddr { len } | Kind::PeerAddr { len } => {
             op(op_kind::BYTES, len, 0, ADDRESS_BYTES)
@@ -49,11 +57,17 @@ fn op_of(arg: u8, kind: Kind) -> Option<Op> {
         Kind::LocalAddrOut { len } | Kind::PeerAddrOut { len } => {
             op(op_kind::ADDR_OUT, len, 0, ADDRESS_BYTES)
         }
-        Kind::PeerMessage => op(op_kind::MSG_NAME, NO_ARG, 0, ADDRESS_BYTES),
+        Kind::PeerMessage | Kind::PeerMessages { .. } => {
+            op(op_kind::MSG_NAME, NO_ARG, 0, ADDRESS_BYTES)
+        }
+        Kind::PeerMessageOut => op(op_kind::MSG_NAME_OUT, NO_ARG, 0, ADDRESS_BYTES),
         Kind::Dirfd
         | Kind::Fd
         | Kind::Flags(_)
+        | Kind::LongFlags(_)
         | Kind::Enum(_)
+        | Kind::EnumOrInt(_)
+        | Kind::SocketOption { .. }
         | Kind::Mode
         | Kind::CreateMode(_)
         | Kind::Count
@@ -61,6 +75,7 @@ fn op_of(arg: u8, kind: Kind) -> Option<Op> {
         | Kind::Uid
         | Kind::Gid
         | Kind::Pid
+        | Kind::PidOrSelf
         | Kind::Tid
         | Kind::Signal
         | Kind::Hex => return None,

@@ -4,9 +4,16 @@
 //! written down ([`crate::decode`]), so a call is added by adding its line. Names of arguments are
 //! those of the manual pages, section 2.
 
+mod descriptors;
+mod devices;
 mod files;
+mod kernel;
+mod memory;
+mod mounts;
 mod network;
 mod processes;
+mod tasks;
+mod watches;
 
 use std::sync::LazyLock;
 
@@ -14,6 +21,7 @@ use syscalls::x86_64::Sysno;
 
 use crate::flags::{EnumTable, FlagTable};
 use crate::layout::PLANS;
+use crate::structures::Structure;
 
 /// What an argument means. Numbers are indices of other arguments.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +32,17 @@ pub enum Kind {
     PathAt(u8),
     /// A string that is not made absolute, such as a symbolic link's target.
     Str,
+    /// A path like [`Self::Path`]; NULL means no file.
+    PathOrNull,
+    /// A path like [`Self::PathAt`]; NULL means the file behind the descriptor.
+    PathAtOrNull(u8),
+    /// A string like [`Self::Str`], or NULL.
+    StrOrNull,
+    /// Text whose length is in an argument.
+    Bytes {
+        /// Argument with the length in bytes.
+        len: u8,
+    },
     /// An array of strings, ended by NULL.
     Argv,
     /// A directory's descriptor, or `AT_FDCWD`.
@@ -34,16 +53,29 @@ pub enum Kind {
     FdPath,
     /// Flags by name.
     Flags(&'static FlagTable),
+    /// Flags by name, of a word of 64 bits.
+    LongFlags(&'static FlagTable),
     /// One of several names.
     Enum(&'static EnumTable),
+    /// One of several names, or else an identifier.
+    EnumOrInt(&'static EnumTable),
+    /// An option of a socket.
+    SocketOption {
+        /// Argument with the level.
+        level: u8,
+    },
     /// File mode.
     Mode,
     /// File mode, meaningful only if the flags in that argument create a file.
     CreateMode(u8),
-    /// `struct open_how`, whose size is that argument.
-    OpenHow {
-        /// Argument with the size in bytes.
-        size: u8,
+    /// A structure.
+    Struct(&'static Structure),
+    /// A structure, or NULL.
+    StructOrNull(&'static Structure),
+    /// Sets of capabilities.
+    Capabilities {
+        /// Argument that points to the version and the process.
+        header: u8,
     },
     /// A signed integer of 32 bits that identifies something.
     Int,
@@ -58,6 +90,8 @@ pub enum Kind {
     },
     /// Process id, or the negative id of a process group.
     Pid,
+    /// Process or thread id; 0 is the caller, and a negative one names none.
+    PidOrSelf,
     /// Thread id.
     Tid,
     /// Signal.
@@ -84,6 +118,13 @@ pub enum Kind {
     },
     /// `struct msghdr` whose `msg_name` is the other side's address.
     PeerMessage,
+    /// `struct msghdr` whose `msg_name` the call fills in with the other side's address.
+    PeerMessageOut,
+    /// An array of `struct mmsghdr`; the other side's address is that of the first.
+    PeerMessages {
+        /// Argument with their number.
+        count: u8,
+    },
     /// A number of bytes or things.
     Count,
     /// Anything else.
@@ -123,7 +164,20 @@ use calls;
 
 /// Every line of the table.
 pub fn lines() -> impl Iterator<Item = &'static Syscall> {
-    [files::CALLS, processes::CALLS, network::CALLS].into_iter().flatten()
+    [
+        files::CALLS,
+        descriptors::CALLS,
+        mounts::CALLS,
+        watches::CALLS,
+        processes::CALLS,
+        tasks::CALLS,
+        memory::CALLS,
+        network::CALLS,
+        kernel::CALLS,
+        devices::CALLS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 static BY_NUMBER: LazyLock<Vec<Option<&'static Syscall>>> = LazyLock::new(|| {

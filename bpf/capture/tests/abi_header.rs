@@ -73,6 +73,7 @@ fn constants_agree() {
         ("GRAVEN_OP_BYTES", op_kind::BYTES),
         ("GRAVEN_OP_ADDR_OUT", op_kind::ADDR_OUT),
         ("GRAVEN_OP_MSG_NAME", op_kind::MSG_NAME),
+        ("GRAVEN_OP_MSG_NAME_OUT", op_kind::MSG_NAME_OUT),
         ("GRAVEN_NO_ARG", NO_ARG),
     ];
     for (name, value) in bytes {

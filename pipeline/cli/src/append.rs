@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use graven_ledger::{LineReader, ReadLine};
 use graven_record::event::{Admission, EVENT_LINE_BYTES_MAX, Event};
@@ -14,6 +14,7 @@ use graven_record::{Value, ValueError};
 use graven_stages::{
     Acknowledgement, BATCH_BYTES_MAX, Closed, EventBatch, Intake, Raw, Rejection, clock,
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::exit;
@@ -75,19 +76,21 @@ async fn append(args: AppendArgs) -> anyhow::Result<u8> {
     let mut report = Report { receipts: args.receipts, accepted: 0, refused: 0 };
     let mut waiting = VecDeque::new();
     let (mut all_submitted, mut cut_short) = (false, false);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
-    while !(cut_short || all_submitted && waiting.is_empty()) {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut told = Ok(());
+    while told.is_ok() && !(cut_short || all_submitted && waiting.is_empty()) {
         tokio::select! {
             answer = next_answer(&mut waiting), if !waiting.is_empty() => match answer {
-                Ok(acknowledgement) => report.tell(&acknowledgement)?,
+                Ok(acknowledgement) => told = report.tell(&acknowledgement),
                 Err(_) => cut_short = true,
             },
             batch = submitted.recv(), if !all_submitted => match batch {
                 Some(batch) => waiting.push_back(batch),
                 None => all_submitted = true,
             },
-            _ = &mut interrupted => cut_short = true,
+            _ = interrupt.recv() => cut_short = true,
+            _ = terminate.recv() => cut_short = true,
             () = pipeline.failed() => cut_short = true,
         }
     }
@@ -95,13 +98,19 @@ async fn append(args: AppendArgs) -> anyhow::Result<u8> {
     let drained = pipeline.drain().await;
     // What was taken in before an interruption is durable by now.
     for batch in waiting {
-        if let Ok(acknowledgement) = batch.await {
-            report.tell(&acknowledgement)?;
+        if let (Ok(()), Ok(acknowledgement)) = (&told, batch.await) {
+            told = report.tell(&acknowledgement);
         }
     }
-    drained?;
+    let drained = drained?;
     if all_submitted {
         fed.await.context("the reader has gone")??;
+    }
+    told.context("the receipts could not be written; the events before this are in the ledger, the rest were not read")?;
+    for sink in drained.sinks {
+        if let Some(failure) = sink.failure {
+            bail!(io::Error::other(format!("{failure}; the ledger itself has every record")));
+        }
     }
     Ok(report.finish())
 }

@@ -119,7 +119,11 @@ async fn record(args: &ExecArgs) -> anyhow::Result<ExitStatus> {
     let status = watched?;
     if args.summary || std::io::stderr().is_terminal() {
         let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        summary::write(&mut std::io::stderr().lock(), args.ledger.dir(), &drained, &counts)?;
+        let written =
+            summary::write(&mut std::io::stderr().lock(), args.ledger.dir(), &drained, &counts);
+        if let Err(error) = written {
+            tracing::debug!(%error, "nobody reads the summary");
+        }
     }
     Ok(status)
 }
@@ -146,7 +150,7 @@ async fn watch(
     agent: Agent,
     pipeline: &mut Pipeline,
 ) -> anyhow::Result<ExitStatus> {
-    let capture = CaptureThread::start(agent, cgroup, cgroups, pipeline).await?;
+    let capture = CaptureThread::start(agent, cgroup, cgroups, pipeline, args.keep_going).await?;
     let guard = if args.keep_going { None } else { Some(start_guard(cgroup)?) };
     let ended = match graven_capture::spawn(command, cgroup) {
         Ok(child) => until_empty(child, cgroup, pipeline, args.keep_going).await,

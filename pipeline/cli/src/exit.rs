@@ -19,7 +19,6 @@ pub(crate) const IO: u8 = 3;
 pub(crate) fn finish(result: anyhow::Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(error) if is_closed_pipe(&error) => ExitCode::from(GOOD),
         Err(error) => {
             report(&error);
             ExitCode::from(code(&error))
@@ -33,7 +32,14 @@ pub(crate) fn report(error: &anyhow::Error) {
     drop(writeln!(std::io::stderr(), "graven: {error:#}"));
 }
 
-/// Whoever read our output has seen enough (`graven show 0 | head`).
+/// Whoever read our output has seen enough (`graven show 0 | head`): no failure of a verb that only shows.
+pub(crate) fn seen_enough(result: anyhow::Result<u8>) -> anyhow::Result<u8> {
+    match result {
+        Err(error) if is_closed_pipe(&error) => Ok(GOOD),
+        result => result,
+    }
+}
+
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<std::io::Error>()

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::Args;
 use graven_ledger::{OpenedLedger, Run};
 use graven_record::Value;
@@ -48,6 +49,12 @@ impl LedgerArgs {
         };
         let mut sinks: Vec<Box<dyn Sink>> = sink.into_iter().collect();
         if let Some(path) = &self.mirror {
+            if lies_in(path, &self.ledger) {
+                bail!(
+                    "the mirror {} lies in the ledger: name a file elsewhere, at best on another disk",
+                    path.display()
+                );
+            }
             sinks.push(Box::new(FileSink::open(path)?));
         }
         let options =
@@ -63,4 +70,11 @@ impl LedgerArgs {
 /// A random UUID in lower case.
 pub(crate) fn new_trace_id() -> String {
     uuid::Uuid::new_v4().hyphenated().to_string()
+}
+
+/// Whether `path`, which need not exist, lies below `dir`.
+fn lies_in(path: &Path, dir: &Path) -> bool {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new(".")).canonicalize();
+    parent.ok().zip(dir.canonicalize().ok()).is_some_and(|(parent, dir)| parent.starts_with(dir))
 }

@@ -77,7 +77,7 @@ fn main() -> ExitCode {
             exit::finish(verdict.map(graven_verify::Verdict::exit_code).map_err(Into::into))
         }
         Verb::Show(args) => {
-            exit::finish(show::run(&args, &mut io::stdout().lock()).map(|()| exit::GOOD))
+            exit::finish(exit::seen_enough(show::run(&args, &mut io::stdout().lock())))
         }
         Verb::Doctor(args) => {
             exit::finish(doctor::run(&args, &mut io::stdout().lock()).map_err(Into::into))

@@ -9,6 +9,8 @@ use clap::Args;
 use graven_ledger::{BlockHeader, Found, LineReader, Paths, ReadLine, TileReader, proof};
 use graven_record::leaf_hash;
 
+use crate::exit;
+
 /// Show one record and where it stands.
 ///
 /// The record is shown as it is stored, its members one a line. Its place in the tree is proved against the
@@ -31,7 +33,7 @@ pub(crate) struct ShowArgs {
 /// Longest header line that is read, in bytes: far more than any has.
 const HEADER_BYTES_MAX: usize = 1 << 16;
 
-pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let paths = Paths::new(&args.ledger);
     if !paths.info().exists() {
         return Err(graven_ledger::LedgerError::NotALedger(args.ledger.clone()).into());
@@ -46,7 +48,7 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<()> {
     if args.json {
         out.write_all(&found.record)?;
         writeln!(out)?;
-        return Ok(());
+        return Ok(exit::GOOD);
     }
     let leaf = leaf_hash(&found.record);
     let Found { record, segment, at_byte } = &found;
@@ -54,6 +56,7 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<()> {
     writeln!(out, "record     {}", args.seq)?;
     writeln!(out, "stored     {}, byte {at_byte}, {bytes} bytes", segment.path.display())?;
     writeln!(out, "leaf hash  {leaf}")?;
+    let mut code = exit::GOOD;
     let (block, newest) = headers(&paths, args.seq)?;
     match (block, newest) {
         (Some(block), Some(newest)) => {
@@ -73,7 +76,10 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<()> {
                     path.len(),
                     newest.size
                 )?,
-                Err(error) => writeln!(out, "in tree    NO: {error}")?,
+                Err(error) => {
+                    code = exit::FAULT;
+                    writeln!(out, "in tree    NO: {error}")?;
+                }
             }
         }
         _ => writeln!(out, "block      none yet: the record is not sealed")?,
@@ -81,7 +87,7 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let value: serde_json::Value = serde_json::from_slice(record)
         .context("the stored record is no JSON: run `graven verify`")?;
     writeln!(out, "\n{}", serde_json::to_string_pretty(&value)?)?;
-    Ok(())
+    Ok(code)
 }
 
 /// The header of the block that holds record `seq`, and the newest header.

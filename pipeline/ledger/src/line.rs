@@ -68,6 +68,28 @@ impl<'a> Members<'a> {
         Ok(members)
     }
 
+    /// Whether the members are there that every record has.
+    #[must_use]
+    pub fn are_complete(&self) -> bool {
+        [
+            self.action,
+            self.actor,
+            self.epoch,
+            self.kind,
+            self.ledger,
+            self.place,
+            self.prev,
+            self.schema_version,
+            self.seq,
+            self.source,
+            self.subject,
+            self.timestamp_truetime,
+            self.trace_id,
+        ]
+        .iter()
+        .all(Option::is_some)
+    }
+
     fn slot(&mut self, key: &str) -> Option<&mut Option<&'a [u8]>> {
         Some(match key {
             "action" => &mut self.action,
@@ -102,7 +124,7 @@ impl<'a> Members<'a> {
 
 /// What the chain has to know of a stored record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts, no state machine")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no state machine")]
 pub struct Placement {
     /// Leaf index.
     pub seq: u64,
@@ -122,6 +144,8 @@ pub struct Placement {
     pub begins_epoch: bool,
     /// True for `pipeline.stopped`.
     pub ends_run: bool,
+    /// True for what a run writes before anything has happened in it.
+    pub is_preamble: bool,
 }
 
 impl Placement {
@@ -156,6 +180,10 @@ impl Placement {
             opens_block: is_system && is(members.action, "block.opened"),
             begins_epoch: is_system && is(members.action, "pipeline.started"),
             ends_run: is_system && is(members.action, "pipeline.stopped"),
+            is_preamble: is_system
+                && ["block.opened", "ledger.created", "pipeline.started", "recovery.completed"]
+                    .iter()
+                    .any(|action| is(members.action, action)),
         })
     }
 }

@@ -86,6 +86,7 @@ pub fn open(dir: &Path, key_path: &Path, now_unix_s: u64) -> Result<OpenedLedger
         .ok_or_else(|| LedgerError::NotALedger(dir.to_owned()))?;
     let (info, genesis) = LedgerInfo::parse(&info_bytes)
         .map_err(|problem| LedgerError::corrupt(&paths.info(), problem))?;
+    let lock = Lock::acquire(&paths.lock(), dir)?;
     let signer = Signer::open(key_path)?;
     if signer.verifier().to_string() != info.key {
         return Err(LedgerError::Key {
@@ -93,7 +94,6 @@ pub fn open(dir: &Path, key_path: &Path, now_unix_s: u64) -> Result<OpenedLedger
             problem: format!("is not the key of this ledger, `{}`", info.origin),
         });
     }
-    let lock = Lock::acquire(&paths.lock(), dir)?;
     Recovery { paths, info, genesis, signer }.run(now_unix_s, WriterLock { _lock: lock })
 }
 
@@ -155,6 +155,7 @@ impl Recovery {
         } else {
             segments.last().cloned()
         };
+        self.bring_checkpoint_up(header.as_ref())?;
         let writer = SegmentWriter::open(&self.paths, last_segment.as_ref())?;
         let mut blocks = BlockWriter::open(&self.paths, tiles, self.signer)?;
         tail.sealed.extend(chain.seal());
@@ -166,7 +167,10 @@ impl Recovery {
             blocks.seal(header, now_unix_s)?;
             rest = later;
         }
-        let last = tail.last.or(base.last);
+        let silent_since = match tail.last.or(base.last) {
+            Some(last) => silent_since(&self.paths, &self.info, last)?,
+            None => None,
+        };
         Ok(OpenedLedger {
             info: self.info,
             paths: self.paths,
@@ -177,7 +181,7 @@ impl Recovery {
                 copied: chain.size() - first,
                 damaged: tail.damaged,
             }),
-            silent_since: last.filter(|last| !last.ends_run).map(|last| last.latest),
+            silent_since,
             chain,
             lock,
         })
@@ -186,25 +190,24 @@ impl Recovery {
     /// Reads the last whole header and drops what a crash left behind it.
     fn last_header(&self) -> Result<Option<BlockHeader>, LedgerError> {
         let path = self.paths.blocks();
-        let Some(bytes) = files::read_if_there(&path)? else {
+        if !path.exists() {
             return Ok(None);
-        };
+        }
+        let (from, bytes) = last_lines(&path).map_err(LedgerError::io("read", &path))?;
         let end = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
         if end < bytes.len() {
             let cut = || {
                 let file = File::options().write(true).open(&path)?;
-                file.set_len(end as u64)?;
+                file.set_len(from + end as u64)?;
                 file.sync_all()
             };
             cut().map_err(LedgerError::io("drop the torn last line of", &path))?;
         }
-        let Some(line) = bytes[..end].strip_suffix(b"\n") else {
-            return Ok(None);
-        };
+        let Some(line) = bytes[..end].strip_suffix(b"\n") else { return Ok(None) };
         let start = memchr::memrchr(b'\n', line).map_or(0, |at| at + 1);
         let corrupt = |problem: String| LedgerError::Corrupt {
             path: path.clone(),
-            at_byte: Some(start as u64),
+            at_byte: Some(from + start as u64),
             record: None,
             problem,
         };
@@ -216,6 +219,17 @@ impl Recovery {
             return Err(corrupt("the checkpoint is of another size or root".into()));
         }
         Ok(Some(header))
+    }
+
+    /// A crash may have come between header and checkpoint; two of them must not leave it two behind.
+    fn bring_checkpoint_up(&self, header: Option<&BlockHeader>) -> Result<(), LedgerError> {
+        let path = self.paths.checkpoint();
+        match header.and_then(|header| header.checkpoint.as_deref()) {
+            Some(note) if files::read_if_there(&path)?.as_deref() != Some(note.as_bytes()) => {
+                files::replace(&path, note.as_bytes(), 0o644)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The largest checkpoint known here: the signer's, the last header's, or the file's.
@@ -396,7 +410,7 @@ impl Recovery {
 
     /// Takes a line into the chain, unless it does not continue it.
     fn take_record(&self, chain: &mut Chain, record: &[u8]) -> Option<Taken> {
-        let members = Members::read(record).ok()?;
+        let members = Members::read(record).ok().filter(Members::are_complete)?;
         let placement = Placement::read(&members, self.info.origin.as_str()).ok()?;
         let leaf = leaf_hash(record);
         let sealed = chain.replay(&placement, leaf).ok()?;
@@ -498,4 +512,52 @@ fn open_past_the_cache(path: &Path, from: u64) -> Result<File, LedgerError> {
         Ok(file)
     };
     open().map_err(LedgerError::io("open", path))
+}
+
+/// Reads the end of a file of lines, so far back that the last whole line is in it; gives the offset of
+/// what was read.
+fn last_lines(path: &Path) -> std::io::Result<(u64, Vec<u8>)> {
+    let mut file = open_past_the_cache(path, 0).map_err(std::io::Error::other)?;
+    let length = file.metadata()?.len();
+    let mut wanted: u64 = 1 << 14;
+    loop {
+        let from = length.saturating_sub(wanted);
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut bytes)?;
+        // Two newlines hold one whole line between them.
+        if from == 0 || memchr::memchr_iter(b'\n', &bytes).count() >= 2 {
+            return Ok((from, bytes));
+        }
+        wanted *= 4;
+    }
+}
+
+/// Most records that are walked back over: a few starts that were each cut short.
+const PREAMBLE_MAX: u32 = 32;
+
+/// When the silence before this run began: at the last record of the run before, unless that run stopped
+/// in order. A start that was cut short before its own gap record passes the silence before it on.
+fn silent_since(
+    paths: &Paths,
+    info: &LedgerInfo,
+    last: Placement,
+) -> Result<Option<Timestamp>, LedgerError> {
+    let mut record = last;
+    for _ in 0..PREAMBLE_MAX {
+        if !record.is_preamble || record.seq == 0 {
+            break;
+        }
+        let before = crate::find(paths, record.seq - 1)?.and_then(|found| {
+            let members = Members::read(&found.record).ok()?;
+            Placement::read(&members, info.origin.as_str()).ok()
+        });
+        match before {
+            // It stopped in order: the silence began with the start that was cut short.
+            Some(before) if before.ends_run => break,
+            Some(before) => record = before,
+            None => break,
+        }
+    }
+    Ok(if last.ends_run { None } else { Some(record.latest) })
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use crate::{LedgerError, Lines, Paths, files};
+use crate::{LedgerError, Lines, Paths, UNSYNCED_BYTES_MAX, files};
 
 /// Size at which a segment is closed, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
@@ -50,6 +50,7 @@ pub struct SegmentWriter {
     paths: Paths,
     bytes_max: u64,
     open: Option<OpenSegment>,
+    unsynced_bytes: u64,
     poisoned: bool,
 }
 
@@ -73,7 +74,7 @@ impl SegmentWriter {
             }
         };
         let (paths, bytes_max) = (paths.clone(), SEGMENT_BYTES_MAX);
-        Ok(Self { paths, bytes_max, open, poisoned: false })
+        Ok(Self { paths, bytes_max, open, unsynced_bytes: 0, poisoned: false })
     }
 
     /// Closes segments at another size than [`SEGMENT_BYTES_MAX`].
@@ -82,7 +83,8 @@ impl SegmentWriter {
         Self { bytes_max, ..self }
     }
 
-    /// Writes records behind the last ones. They are not durable before [`Self::sync`].
+    /// Writes records behind the last ones. They are not durable before [`Self::sync`], which this calls
+    /// itself where more than [`UNSYNCED_BYTES_MAX`] would otherwise be at stake.
     ///
     /// # Errors
     ///
@@ -97,10 +99,7 @@ impl SegmentWriter {
     ///
     /// [`LedgerError::Io`]; the writer is then of no further use.
     pub fn sync(&mut self) -> Result<(), LedgerError> {
-        self.guarded(|writer| match &writer.open {
-            Some(open) => open.file.sync_data().map_err(LedgerError::io("sync", &open.path)),
-            None => Ok(()),
-        })
+        self.guarded(Self::sync_unguarded)
     }
 
     fn guarded(
@@ -117,10 +116,36 @@ impl SegmentWriter {
         if self.open.as_ref().is_none_or(|open| open.bytes >= self.bytes_max) {
             self.roll(lines.first)?;
         }
-        if let Some(open) = &mut self.open {
-            open.file.write_all(&lines.bytes).map_err(LedgerError::io("write", &open.path))?;
-            open.bytes += lines.bytes.len() as u64;
+        let mut written = 0;
+        while written < lines.bytes.len() {
+            let room = usize::try_from(UNSYNCED_BYTES_MAX - self.unsynced_bytes).unwrap_or(0);
+            let fitting = lines.ends.partition_point(|end| *end <= written.saturating_add(room));
+            // A single line always fits into an empty allowance.
+            match lines.ends[..fitting].last().filter(|end| **end > written) {
+                Some(end) => {
+                    self.write(&lines.bytes[written..*end])?;
+                    written = *end;
+                }
+                None => self.sync_unguarded()?,
+            }
         }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
+        if let Some(open) = &mut self.open {
+            open.file.write_all(bytes).map_err(LedgerError::io("write", &open.path))?;
+            open.bytes += bytes.len() as u64;
+            self.unsynced_bytes += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn sync_unguarded(&mut self) -> Result<(), LedgerError> {
+        if let Some(open) = &self.open {
+            open.file.sync_data().map_err(LedgerError::io("sync", &open.path))?;
+        }
+        self.unsynced_bytes = 0;
         Ok(())
     }
 
@@ -128,6 +153,7 @@ impl SegmentWriter {
     /// between leaves a last segment that can be written.
     fn roll(&mut self, first: u64) -> Result<(), LedgerError> {
         let closed = self.open.take();
+        self.unsynced_bytes = 0;
         if let Some(closed) = &closed {
             closed.file.sync_all().map_err(LedgerError::io("sync", &closed.path))?;
         }
@@ -142,4 +168,29 @@ impl SegmentWriter {
 /// Marks a segment as finished: mode 0444.
 pub(crate) fn close(path: &std::path::Path) -> Result<(), LedgerError> {
     fs::set_permissions(path, Permissions::from_mode(0o444)).map_err(LedgerError::io("close", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However much is appended at once, no more is at stake than a crash may damage.
+    #[test]
+    fn no_append_leaves_more_unsynced_than_recovery_allows_for() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("segments")).unwrap();
+        let mut writer = SegmentWriter::open(&Paths::new(dir.path()), None).unwrap();
+        let line = format!("{}\n", "x".repeat(65_535)).into_bytes();
+        for lines in [1_u64, 200, 3] {
+            let count = usize::try_from(lines).unwrap();
+            let ends = (1..=count).map(|line_number| line_number * line.len()).collect();
+            let batch = Lines { first: 0, bytes: line.repeat(count), ends, leaves: Vec::new() };
+            writer.append(&batch).unwrap();
+            assert!(writer.unsynced_bytes <= UNSYNCED_BYTES_MAX, "{}", writer.unsynced_bytes);
+        }
+        writer.sync().unwrap();
+        assert_eq!(writer.unsynced_bytes, 0);
+        let path = Paths::new(dir.path()).segment(0);
+        assert_eq!(fs::metadata(path).unwrap().len(), 204 * 65_536);
+    }
 }

@@ -1,7 +1,8 @@
 //! The signer: a key, and the memory of what it has signed.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,8 @@ pub struct Signer {
     key: PrivateKey,
     key_path: PathBuf,
     state: SignerState,
+    /// Locked while it lives: two signers of one key could sign two histories.
+    _lock: File,
 }
 
 impl Signer {
@@ -53,12 +56,12 @@ impl Signer {
         files::write_new(&Self::state_path(key_path), &state.to_bytes(), 0o600)
     }
 
-    /// Reads a key and its state.
+    /// Reads a key and its state, and keeps other signers of that key away.
     ///
     /// # Errors
     ///
     /// [`LedgerError::Key`] where the key is missing, readable by others or malformed, or where its
-    /// state is.
+    /// state is; [`LedgerError::InUse`] beside another signer.
     pub fn open(key_path: &Path) -> Result<Self, LedgerError> {
         let bad = |problem: String| LedgerError::Key { path: key_path.to_owned(), problem };
         let metadata = fs::metadata(key_path).map_err(|error| match error.kind() {
@@ -74,9 +77,13 @@ impl Signer {
                 key_path.display()
             )));
         }
-        let text = Zeroizing::new(
-            fs::read_to_string(key_path).map_err(LedgerError::io("read", key_path))?,
-        );
+        let mut file = File::open(key_path).map_err(LedgerError::io("open", key_path))?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => LedgerError::InUse(key_path.to_owned()),
+            TryLockError::Error(error) => LedgerError::io("lock", key_path)(error),
+        })?;
+        let mut text = Zeroizing::new(String::new());
+        file.read_to_string(&mut text).map_err(LedgerError::io("read", key_path))?;
         let key: PrivateKey = text.parse().map_err(|error| bad(format!("is {error}")))?;
         let state = Self::read_state(&Self::state_path(key_path))?;
         if state.origin != *key.verifier().origin() {
@@ -85,7 +92,7 @@ impl Signer {
                 state.origin
             )));
         }
-        Ok(Self { key, key_path: key_path.to_owned(), state })
+        Ok(Self { key, key_path: key_path.to_owned(), state, _lock: file })
     }
 
     fn read_state(path: &Path) -> Result<SignerState, LedgerError> {

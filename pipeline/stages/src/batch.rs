@@ -50,6 +50,8 @@ pub struct Agent {
 pub struct KernelBatch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) records: Vec<Attributed>,
+    /// Bytes of the names that the records share in memory, but not in the ledger.
+    pub(crate) attributed_bytes: usize,
     pub(crate) agent: Option<Arc<Agent>>,
 }
 
@@ -64,7 +66,7 @@ pub(crate) struct Attributed {
 
 impl KernelBatch {
     pub(crate) fn bytes_len(&self) -> usize {
-        self.bytes.len() + self.records.len() * size_of::<Attributed>()
+        self.bytes.len() + self.attributed_bytes
     }
 
     /// Number of records.

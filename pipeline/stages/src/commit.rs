@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use graven_ledger::{Lines, SegmentWriter, Step, UNSYNCED_BYTES_MAX, WriterLock};
+use graven_ledger::{Lines, SegmentWriter, Step, WriterLock};
 use graven_record::Hash;
 use graven_sink::CommittedBatch;
 
@@ -39,10 +39,6 @@ impl Committer {
             while unsynced_bytes < GROUP_BYTES_MAX
                 && let Ok(next) = self.sequenced.try_recv()
             {
-                if unsynced_bytes + bytes_of(&next) > UNSYNCED_BYTES_MAX {
-                    self.sync(unsynced_bytes)?;
-                    unsynced_bytes = 0;
-                }
                 unsynced_bytes += self.write(&next)?;
                 group.push(next);
             }

@@ -59,6 +59,14 @@ async fn follow(
     cursor: &mut u64,
 ) -> Result<(), DeliveryError> {
     *cursor = sink.cursor().await?;
+    let durable = window.durable();
+    if *cursor > durable {
+        let sink = sink.name().to_owned();
+        return Err(SinkError::Fork { sink, index: durable }.into());
+    }
+    // The last record that the destination holds is given again, so that the sink compares it: a
+    // destination of another history shows at once.
+    *cursor = cursor.saturating_sub(1);
     let mut segments = SegmentCursor::new(paths, *cursor);
     let mut draining = false;
     loop {
@@ -68,7 +76,7 @@ async fn follow(
                 Some(batch) => batch.since(*cursor).unwrap_or_else(|| (*batch).clone()),
                 None => read_segments(&mut segments, paths, *cursor, durable)?,
             };
-            *cursor = append(sink, &batch, draining).await?;
+            *cursor = append(sink, &batch, &window).await?;
         }
         if draining {
             return Ok(());
@@ -90,23 +98,25 @@ fn read_segments(
     Ok(CommittedBatch { first, count: segments.next() - first, lines })
 }
 
-/// Appends, waiting out a destination that is not available.
+/// Appends, waiting out a destination that is not available; not for long once the run is over.
 async fn append(
     sink: &mut dyn Sink,
     batch: &CommittedBatch,
-    draining: bool,
+    window: &Window,
 ) -> Result<u64, SinkError> {
     let mut wait = RETRY_MIN;
-    let mut attempts = 0;
+    let mut last_attempts = DRAIN_ATTEMPTS;
     loop {
         match sink.append(batch).await {
-            Err(SinkError::Unavailable { sink, problem, .. })
-                if !draining || attempts < DRAIN_ATTEMPTS =>
-            {
+            Err(SinkError::Unavailable { sink, problem, .. }) if last_attempts > 0 => {
                 tracing::warn!(sink, problem, ?wait, "trying again");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RETRY_MAX);
-                attempts += 1;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => wait = (wait * 2).min(RETRY_MAX),
+                    () = window.closed() => {
+                        last_attempts -= 1;
+                        tokio::time::sleep(RETRY_MIN).await;
+                    }
+                }
             }
             result => return result,
         }

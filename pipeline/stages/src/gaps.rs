@@ -15,6 +15,8 @@ pub(crate) struct GapTracker {
     counters: Vec<CpuCounters>,
     recursion_misses: u64,
     malformed: u64,
+    /// Whether anything at all was lost so far.
+    lost: bool,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,7 @@ impl GapTracker {
         if self.malformed > 0 {
             gaps.push(gap(None, "decode", std::mem::take(&mut self.malformed), None));
         }
+        self.lost |= !gaps.is_empty();
         gaps
     }
 
@@ -116,6 +119,7 @@ impl GapTracker {
             gaps.push(gap(None, "recursion", lost, None));
         }
         self.recursion_misses = recursion_misses;
+        self.lost |= !gaps.is_empty();
         gaps
     }
 
@@ -132,6 +136,11 @@ impl GapTracker {
         let mut gaps = self.take_holes(0);
         gaps.extend(self.tick());
         gaps
+    }
+
+    /// True while every record has come in.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.lost && self.malformed == 0 && self.cpus.values().all(|cpu| cpu.holes.is_empty())
     }
 
     /// What the kernel has counted so far, as members of a record's `detail`.

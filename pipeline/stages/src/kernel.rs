@@ -73,6 +73,7 @@ impl KernelSource {
         let executable = self.program(&record);
         let cgroup = self.cgroup(header.cgroup_id);
         self.pending.bytes.extend_from_slice(bytes);
+        self.pending.attributed_bytes += executable.len() + cgroup.len();
         let end = self.pending.bytes.len();
         self.pending.records.push(Attributed { end, executable, cgroup });
     }
@@ -123,7 +124,7 @@ impl KernelSource {
 
     /// The batch that is full, if one is.
     pub fn take_full(&mut self) -> Option<KernelBatch> {
-        if self.pending.bytes.len() >= BATCH_BYTES_MAX / 2 { self.take() } else { None }
+        if self.pending.bytes_len() >= BATCH_BYTES_MAX { self.take() } else { None }
     }
 
     /// What has come in since the last batch, if anything has.
@@ -151,6 +152,13 @@ impl KernelSource {
     pub fn finish(&mut self) -> Vec<OwnRecord> {
         let gaps = self.gaps.finish();
         self.records_of(gaps)
+    }
+
+    /// The followed processes that have not ended: with the cgroup empty, those that left it. `None`
+    /// where something was lost, and so perhaps the end of one.
+    #[must_use]
+    pub fn alive(&self) -> Option<Vec<u32>> {
+        self.gaps.is_whole().then(|| self.processes.keys().copied().collect())
     }
 
     /// What the kernel has counted, for heartbeats.

@@ -63,6 +63,12 @@ impl Window {
         self.durable.changed().await.is_ok()
     }
 
+    /// Waits until commit has ended.
+    pub(crate) async fn closed(&self) {
+        let mut durable = self.durable.clone();
+        while durable.changed().await.is_ok() {}
+    }
+
     /// The batch that holds record `index`, while the window does.
     pub(crate) fn batch(&self, index: u64) -> Option<Arc<CommittedBatch>> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -52,7 +52,7 @@ struct Checked {
 }
 
 /// The file `checkpoint`, opened.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CheckpointFile {
     Absent,
     Read(Result<SignedCheckpoint, NoteError>),
@@ -90,14 +90,11 @@ pub(crate) fn read_headers(
             for header in headers {
                 signed.add(header, findings);
             }
-            torn = tail.or(torn);
+            signed.bytes = tail.whole_to;
+            torn = tail.torn_at.or(torn);
             Ok(())
         },
     )?;
-    signed.bytes = match torn {
-        Some(at_byte) => at_byte,
-        None => files::length(&path)?,
-    };
     if let Some(at_byte) = torn {
         torn_header(&path, at_byte, findings)?;
     }
@@ -114,19 +111,28 @@ fn torn_header(path: &Path, at_byte: u64, findings: &mut Findings) -> Result<(),
     Ok(())
 }
 
-/// Reads the headers of a chunk; also gives the offset of a torn last line.
-fn check(chunk: Chunk, key: &VerifierKey) -> (Vec<Checked>, Option<u64>) {
+/// Where the lines of a chunk end.
+struct Tail {
+    /// Offset behind the last whole line.
+    whole_to: u64,
+    /// Offset of a torn last line.
+    torn_at: Option<u64>,
+}
+
+/// Reads the headers of a chunk.
+fn check(chunk: Chunk, key: &VerifierKey) -> (Vec<Checked>, Tail) {
     let (mut at_byte, bytes) = match chunk {
         Chunk::Lines { at_byte, bytes } => (at_byte, bytes),
         Chunk::Overlong { at_byte, bytes } => {
             let read = Err(format!("{bytes} bytes long, the limit is {SMALL_BYTES_MAX}"));
-            return (vec![Checked { at_byte, read }], None);
+            let tail = Tail { whole_to: at_byte + bytes, torn_at: None };
+            return (vec![Checked { at_byte, read }], tail);
         }
     };
     let mut headers = Vec::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let Some(header) = line.strip_suffix(b"\n") else {
-            return (headers, Some(at_byte));
+            return (headers, Tail { whole_to: at_byte, torn_at: Some(at_byte) });
         };
         let read = BlockHeader::parse(header).map(|header| {
             let note = header.checkpoint.as_deref().unwrap_or_default();
@@ -135,7 +141,7 @@ fn check(chunk: Chunk, key: &VerifierKey) -> (Vec<Checked>, Option<u64>) {
         headers.push(Checked { at_byte, read });
         at_byte += line.len() as u64;
     }
-    (headers, None)
+    (headers, Tail { whole_to: at_byte, torn_at: None })
 }
 
 impl Signed {
@@ -194,13 +200,24 @@ impl Signed {
         None
     }
 
-    /// Compares the file `checkpoint` with the headers, and reports what signatures are bad.
-    pub(crate) fn compare(&mut self, file: CheckpointFile, findings: &mut Findings) {
+    /// Compares the file `checkpoint`, as it was before the headers were read and as it is after, with the
+    /// headers, and reports what signatures are bad.
+    pub(crate) fn compare(
+        &mut self,
+        file: CheckpointFile,
+        after: &CheckpointFile,
+        findings: &mut Findings,
+    ) {
+        // A writer is at work: which header the file belonged to at which moment cannot be said.
+        let moving = file != *after;
         let at = At::file(CHECKPOINT);
         match file {
+            CheckpointFile::Absent if moving => {}
             CheckpointFile::Absent => self.absent(at, findings),
             CheckpointFile::Read(note) => {
-                if let Some(signed) = self.note(note, at.byte(0), findings) {
+                if let Some(signed) = self.note(note, at.byte(0), findings)
+                    && !moving
+                {
                     self.compare_signed(&signed, at.byte(0), findings);
                 }
             }

@@ -1,5 +1,6 @@
 //! The verification of one ledger, from its first file to the report.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use graven_ledger::{LedgerInfo, Paths, VerifierKey};
@@ -55,7 +56,7 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
     // What is read later only reaches further, should a writer be at work.
     let checkpoint = checkpoints::read_file(&paths, key)?;
     let mut signed = checkpoints::read_headers(&paths, key, &mut findings)?;
-    signed.compare(checkpoint, &mut findings);
+    signed.compare(checkpoint, &checkpoints::read_file(&paths, key)?, &mut findings);
     demand(trust, &signed, &mut findings);
 
     let segments = segments::read(&paths)?;
@@ -180,6 +181,8 @@ fn read_records(
         |emit| {
             for (index, segment) in segments.iter().enumerate() {
                 let file = files::open_known(&segment.path)?;
+                // No further than it reached at first: a writer may be faster than its reader.
+                let file = file.take(segment.bytes);
                 let wanted = cut(file, RECORD_BYTES_MAX, |chunk| emit((index, chunk)))
                     .map_err(VerifyError::io("read", &segment.path))?;
                 if !wanted {

@@ -38,6 +38,9 @@ impl FileSink {
             .mode(0o600)
             .open(path)
             .map_err(&unavailable)?;
+        if !file.metadata().map_err(&unavailable)?.is_file() {
+            return Err(unavailable(io::Error::other("it is no regular file: name one")));
+        }
         let (next, whole_bytes) = cursor_of(&name, &file)?;
         file.set_len(whole_bytes).and_then(|()| file.sync_all()).map_err(&unavailable)?;
         Ok(Self { name, path: path.to_owned(), file, next })

@@ -2,16 +2,23 @@
 
 use std::borrow::Cow;
 
+use super::numbers::{
+    enumerated, identity, low_half, number, socket_options, text, u32_at, u64_at,
+};
+use syscalls::x86_64::Sysno;
+
 use super::{ArgValue, DecodedCall, Subject, Weakened};
-use crate::flags::{EnumTable, OPEN, RESOLVE, SIGNAL};
+use crate::flags::OPEN;
+use crate::flags::processes::CAPABILITY;
 use crate::layout::{item_flag, item_kind};
 use crate::parse::{Call, Item};
+use crate::structures::Structure;
 use crate::table::{Kind, Syscall};
 use crate::{address, path};
 
 const AT_FDCWD: i32 = -100;
-/// The last number that every JSON reader keeps.
-const EXACT_MAX: u64 = (1 << 53) - 1;
+/// `_LINUX_CAPABILITY_VERSION_1`.
+const CAPABILITY_VERSION_1: u32 = 0x1998_0330;
 /// Bit of `O_TMPFILE` that is not `O_DIRECTORY`.
 const TMPFILE_BIT: u64 = 0o20_000_000;
 
@@ -48,37 +55,76 @@ impl<'a> Scribe<'_, 'a> {
 
     fn value(&mut self, index: u8, kind: Kind) -> Option<ArgValue<'a>> {
         let raw = self.raw(index);
-        let int = ArgValue::Int(i64::from(self.int(index)));
         Some(match kind {
-            Kind::Path | Kind::PathAt(_) => self.path(index),
-            Kind::Str => self.string(index).map_or(ArgValue::Hex(raw), |item| text(item.bytes)),
+            // NULL where it is allowed; a string there is one all the same.
+            Kind::PathOrNull | Kind::StrOrNull | Kind::StructOrNull(_) if self.is_null(index) => {
+                ArgValue::Hex(0)
+            }
+            Kind::PathAtOrNull(_) if self.is_null(index) && self.takes_null_path() => {
+                self.file_behind(index)
+            }
+            Kind::Path | Kind::PathOrNull | Kind::PathAt(_) | Kind::PathAtOrNull(_) => {
+                self.path(index)
+            }
+            Kind::Str | Kind::StrOrNull => {
+                self.string(index).map_or(ArgValue::Hex(raw), |item| text(item.bytes))
+            }
+            Kind::Bytes { .. } => self.counted_text(index),
             Kind::Argv => self.argv(index),
             Kind::Dirfd if self.int(index) == AT_FDCWD => text(b"AT_FDCWD"),
-            Kind::Dirfd | Kind::Fd | Kind::Int | Kind::Tid => int,
             Kind::FdPath => {
                 self.descriptor_path(index);
-                int
+                number(kind, raw)
             }
-            Kind::Flags(table) => ArgValue::Flags(table.names(u64::from(low_half(raw)))),
-            Kind::Enum(table) => enumerated(table, raw),
-            Kind::Signal => enumerated(SIGNAL, raw),
+            Kind::SocketOption { level } => enumerated(socket_options(self.int(level)), raw),
             Kind::CreateMode(flags) if !creates(self.raw(flags)) => return None,
             Kind::Mode | Kind::CreateMode(_) => ArgValue::Octal(low_half(raw)),
-            Kind::OpenHow { .. } => self.open_how(index),
-            Kind::Uid | Kind::Gid => ArgValue::Int(identity(low_half(raw))),
+            Kind::Struct(structure) | Kind::StructOrNull(structure) => {
+                self.structure(index, structure)
+            }
+            Kind::Capabilities { header } => self.capabilities(index, header),
             Kind::Gids { .. } => self.groups(index),
             Kind::Pid => {
-                let id = self.int(index).to_string();
-                self.about("process", Cow::Owned(id.into_bytes()));
-                int
+                self.about_process(self.int(index).to_string());
+                number(kind, raw)
+            }
+            Kind::PidOrSelf => {
+                match self.int(index) {
+                    0 => self.about_process(self.call.header.pid.to_string()),
+                    pid @ 1.. => self.about_process(pid.to_string()),
+                    _ => {}
+                }
+                number(kind, raw)
+            }
+            Kind::PeerMessages { count } => {
+                let value = self.address(index, Side::Peer, false);
+                if self.int(count) > 1 && matches!(value, ArgValue::Text(_)) {
+                    self.decoded.weakened.insert(Weakened::TRUNCATED);
+                }
+                value
             }
             Kind::LocalAddr { .. } => self.address(index, Side::Local, false),
             Kind::LocalAddrOut { .. } => self.address(index, Side::Local, true),
             Kind::PeerAddr { .. } | Kind::PeerMessage => self.address(index, Side::Peer, false),
-            Kind::PeerAddrOut { .. } => self.address(index, Side::Peer, true),
-            Kind::Count if raw <= EXACT_MAX => ArgValue::Int(raw.cast_signed()),
-            Kind::Count | Kind::Hex => ArgValue::Hex(raw),
+            Kind::PeerAddrOut { .. } | Kind::PeerMessageOut => {
+                self.address(index, Side::Peer, true)
+            }
+            _ => number(kind, raw),
         })
+    }
+
+    /// Whether the argument is NULL, and nothing was read there.
+    fn is_null(&self, index: u8) -> bool {
+        let read = |item: &Item<'_>| {
+            item.header.arg == index
+                && item.header.err == 0
+                && matches!(item.header.kind, item_kind::STRING | item_kind::BYTES)
+        };
+        self.raw(index) == 0 && !self.call.items.iter().any(|item| read(&item))
+    }
+
+    fn about_process(&mut self, pid: String) {
+        self.about("process", Cow::Owned(pid.into_bytes()));
     }
 
     /// Names the subject, unless an earlier argument has.
@@ -145,6 +191,16 @@ impl<'a> Scribe<'_, 'a> {
         ArgValue::Text(absolute)
     }
 
+    /// The file behind the descriptor that a path of NULL leaves as the only name.
+    fn file_behind(&mut self, index: u8) -> ArgValue<'a> {
+        let Some(path) = self.directory(index).filter(|path| !path.is_empty()) else {
+            return ArgValue::Hex(0);
+        };
+        let path: Cow<'a, [u8]> = Cow::Owned(path);
+        self.about("file", path.clone());
+        ArgValue::Text(path)
+    }
+
     /// The path as the caller gave it.
     ///
     /// Where it could not be read before execveat(2) succeeded, it is the kernel's name for the program:
@@ -163,6 +219,11 @@ impl<'a> Scribe<'_, 'a> {
             Some([b'/', rest @ ..]) => rest,
             _ => bytes,
         }
+    }
+
+    /// Whether NULL means the descriptor's file: stat calls want to be asked for it.
+    fn takes_null_path(&self) -> bool {
+        !matches!(self.line.sysno, Sysno::statx | Sysno::newfstatat) || self.takes_empty_path()
     }
 
     fn takes_empty_path(&self) -> bool {
@@ -201,22 +262,44 @@ impl<'a> Scribe<'_, 'a> {
         ArgValue::List(strings.split(|byte| *byte == 0).map(Cow::Borrowed).collect())
     }
 
-    fn open_how(&mut self, index: u8) -> ArgValue<'a> {
+    fn counted_text(&mut self, index: u8) -> ArgValue<'a> {
+        match self.item(index, item_kind::BYTES) {
+            Some(item) => text(item.bytes.strip_suffix(b"\0").unwrap_or(item.bytes)),
+            None => ArgValue::Hex(self.raw(index)),
+        }
+    }
+
+    /// The members of a structure, as far as it reaches.
+    fn structure(&mut self, index: u8, structure: &Structure) -> ArgValue<'a> {
         let Some(item) = self.item(index, item_kind::BYTES) else {
             return ArgValue::Hex(self.raw(index));
         };
-        let member = |at: usize| {
-            let bytes = item.bytes.get(at..).and_then(<[u8]>::first_chunk);
-            bytes.map(|bytes| u64::from_le_bytes(*bytes))
+        let members = structure.members.iter().filter_map(|member| {
+            let raw = match member.width {
+                4 => u64::from(u32_at(item.bytes, member.offset)?),
+                _ => u64_at(item.bytes, member.offset)?,
+            };
+            Some((member.name, number(member.kind, raw)))
+        });
+        ArgValue::Object(members.collect())
+    }
+
+    fn capabilities(&mut self, index: u8, header: u8) -> ArgValue<'a> {
+        let Some(item) = self.item(index, item_kind::BYTES) else {
+            return ArgValue::Hex(self.raw(index));
         };
-        let members = [
-            member(0).map(|flags| ("flags", ArgValue::Flags(OPEN.names(flags)))),
-            member(8).map(|mode| {
-                ("mode", u32::try_from(mode).map_or(ArgValue::Hex(mode), ArgValue::Octal))
-            }),
-            member(16).map(|resolve| ("resolve", ArgValue::Flags(RESOLVE.names(resolve)))),
-        ];
-        ArgValue::Object(members.into_iter().flatten().collect())
+        let version = self.call.items.find(header, item_kind::BYTES);
+        let version = version.and_then(|item| u32_at(item.bytes, 0));
+        // The first version has 32 capabilities, and nothing of it lies behind them.
+        let two_words = version != Some(CAPABILITY_VERSION_1);
+        let set = |offset: usize| {
+            let low = u64::from(u32_at(item.bytes, offset)?);
+            let high = u32_at(item.bytes, offset + 12).filter(|_| two_words).unwrap_or(0);
+            Some(ArgValue::Flags(CAPABILITY.names(low | u64::from(high) << 32)))
+        };
+        let members = [("effective", 0), ("inheritable", 8), ("permitted", 4)];
+        let members = members.into_iter().filter_map(|(name, offset)| Some((name, set(offset)?)));
+        ArgValue::Object(members.collect())
     }
 
     fn groups(&mut self, index: u8) -> ArgValue<'a> {
@@ -236,7 +319,11 @@ impl<'a> Scribe<'_, 'a> {
         let Some(item) = found.filter(|item| item.header.err == 0) else {
             let failed = written_by_call && self.call.result().is_none_or(|ret| ret < 0);
             let message = self.line.params.get(usize::from(index));
-            let nameless = matches!(message, Some((_, Kind::PeerMessage))) && found.is_none();
+            let nameless = found.is_none()
+                && matches!(
+                    message,
+                    Some((_, Kind::PeerMessage | Kind::PeerMessageOut | Kind::PeerMessages { .. }))
+                );
             if self.raw(index) != 0 && !failed && !nameless {
                 self.decoded.weakened.insert(Weakened::UNREAD);
             }
@@ -262,27 +349,6 @@ enum Side {
     Peer,
 }
 
-fn text(bytes: &[u8]) -> ArgValue<'_> {
-    ArgValue::Text(Cow::Borrowed(bytes))
-}
-
-const fn low_half(raw: u64) -> u32 {
-    (raw & 0xffff_ffff) as u32
-}
-
-/// −1 means "unchanged" in calls that set identities.
-fn identity(id: u32) -> i64 {
-    if id == u32::MAX { -1 } else { i64::from(id) }
-}
-
 fn creates(flags: u64) -> bool {
     OPEN.has(flags, "O_CREAT") || flags & TMPFILE_BIT != 0
-}
-
-fn enumerated(table: &EnumTable, raw: u64) -> ArgValue<'static> {
-    let value = u64::from(low_half(raw));
-    table
-        .iter()
-        .find(|(_, number)| *number == value)
-        .map_or(ArgValue::Hex(value), |(name, _)| text(name.as_bytes()))
 }

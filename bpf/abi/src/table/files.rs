@@ -3,15 +3,18 @@
 use syscalls::x86_64::Sysno;
 
 use super::Kind::{
-    Count, CreateMode, Dirfd, FdPath, Flags, Gid, Hex, Mode, OpenHow, Path, PathAt, Str, Uid,
+    Count, CreateMode, Dirfd, Fd, FdPath, Flags, Gid, Hex, Mode, Path, PathAt, PathAtOrNull, Str,
+    Struct, Uid,
 };
 use super::{Syscall, calls};
+use crate::flags::files::{ACCESS, FACCESS, FALLOCATE, HANDLE, STAT, STATX, XATTR};
 use crate::flags::{AT, LINK, OPEN, RENAME, UNLINK};
+use crate::structures::OPEN_HOW;
 
 calls! {
     open(pathname: Path, flags: Flags(&OPEN), mode: CreateMode(1));
     openat(dirfd: Dirfd, pathname: PathAt(0), flags: Flags(&OPEN), mode: CreateMode(2));
-    openat2(dirfd: Dirfd, pathname: PathAt(0), how: OpenHow { size: 3 }, size: Count);
+    openat2(dirfd: Dirfd, pathname: PathAt(0), how: Struct(&OPEN_HOW), size: Count);
     creat(pathname: Path, mode: Mode);
     unlink(pathname: Path);
     unlinkat(dirfd: Dirfd, pathname: PathAt(0), flags: Flags(&UNLINK));
@@ -40,4 +43,39 @@ calls! {
     chdir(path: Path);
     fchdir(fd: FdPath);
     chroot(path: Path);
+    fallocate(fd: FdPath, mode: Flags(&FALLOCATE), offset: Count, len: Count);
+    utime(filename: Path, times: Hex);
+    utimes(filename: Path, times: Hex);
+    futimesat(dirfd: Dirfd, pathname: PathAtOrNull(0), times: Hex);
+    utimensat(dirfd: Dirfd, pathname: PathAtOrNull(0), times: Hex, flags: Flags(&AT));
+    readlink(pathname: Path, buf: Hex, bufsiz: Count);
+    readlinkat(dirfd: Dirfd, pathname: PathAt(0), buf: Hex, bufsiz: Count);
+    access(pathname: Path, mode: Flags(&ACCESS));
+    faccessat(dirfd: Dirfd, pathname: PathAt(0), mode: Flags(&ACCESS));
+    faccessat2(dirfd: Dirfd, pathname: PathAt(0), mode: Flags(&ACCESS), flags: Flags(&FACCESS));
+    stat(pathname: Path, statbuf: Hex);
+    lstat(pathname: Path, statbuf: Hex);
+    fstat(fd: Fd, statbuf: Hex);
+    newfstatat(dirfd: Dirfd, pathname: PathAtOrNull(0), statbuf: Hex, flags: Flags(&STAT));
+    statx(dirfd: Dirfd, pathname: PathAtOrNull(0), flags: Flags(&STAT), mask: Flags(&STATX), statxbuf: Hex);
+    name_to_handle_at(dirfd: Dirfd, pathname: PathAt(0), handle: Hex, mount_id: Hex, flags: Flags(&HANDLE));
+    open_by_handle_at(mount_fd: FdPath, handle: Hex, flags: Flags(&OPEN));
+    setxattr(path: Path, name: Str, value: Hex, size: Count, flags: Flags(&XATTR));
+    lsetxattr(path: Path, name: Str, value: Hex, size: Count, flags: Flags(&XATTR));
+    fsetxattr(fd: FdPath, name: Str, value: Hex, size: Count, flags: Flags(&XATTR));
+    setxattrat(dirfd: Dirfd, pathname: PathAt(0), at_flags: Flags(&AT), name: Str, args: Hex, size: Count);
+    getxattr(path: Path, name: Str, value: Hex, size: Count);
+    lgetxattr(path: Path, name: Str, value: Hex, size: Count);
+    fgetxattr(fd: FdPath, name: Str, value: Hex, size: Count);
+    getxattrat(dirfd: Dirfd, pathname: PathAt(0), at_flags: Flags(&AT), name: Str, args: Hex, size: Count);
+    listxattr(path: Path, list: Hex, size: Count);
+    llistxattr(path: Path, list: Hex, size: Count);
+    flistxattr(fd: FdPath, list: Hex, size: Count);
+    listxattrat(dirfd: Dirfd, pathname: PathAt(0), at_flags: Flags(&AT), list: Hex, size: Count);
+    removexattr(path: Path, name: Str);
+    lremovexattr(path: Path, name: Str);
+    fremovexattr(fd: FdPath, name: Str);
+    removexattrat(dirfd: Dirfd, pathname: PathAt(0), at_flags: Flags(&AT), name: Str);
+    file_getattr(dirfd: Dirfd, pathname: PathAt(0), attr: Hex, size: Count, at_flags: Flags(&AT));
+    file_setattr(dirfd: Dirfd, pathname: PathAt(0), attr: Hex, size: Count, at_flags: Flags(&AT));
 }

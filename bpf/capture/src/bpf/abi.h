@@ -109,9 +109,11 @@ enum graven_op_kind {
 	GRAVEN_OP_PATH = 2,    /* other: argument with the directory, or NO_ARG for the cwd */
 	GRAVEN_OP_FD_PATH = 3,
 	GRAVEN_OP_ARGV = 4,
-	GRAVEN_OP_BYTES = 5,    /* other: argument with the count; scale: log2 of bytes for each */
+	GRAVEN_OP_BYTES = 5,    /* other: argument with the count, or NO_ARG for max_bytes;
+				 * scale: log2 of bytes for each */
 	GRAVEN_OP_ADDR_OUT = 6, /* other: argument that points to the length; read at exit */
 	GRAVEN_OP_MSG_NAME = 7, /* msg_name of a struct msghdr */
+	GRAVEN_OP_MSG_NAME_OUT = 8, /* the same, written by the call; read at exit */
 };
 
 #define GRAVEN_NO_ARG 0xff

@@ -234,6 +234,17 @@ static __always_inline int fetch_message_name(struct stash *stash, __u64 address
 			   arg | phase << 8);
 }
 
+static __always_inline int fetch_message_name_out(struct stash *stash, __u64 address, __u32 arg,
+						  __u32 phase)
+{
+	if (phase == AT_ENTRY)
+		return 1;
+	/* The kernel has written nothing for a call that failed. */
+	if (stash->call.ret < 0)
+		return 0;
+	return fetch_message_name(stash, address, arg, RESULT);
+}
+
 /* The argument `index` of the call; nothing for an index out of range. */
 static __always_inline __u64 argument(struct stash *stash, __u32 index)
 {
@@ -270,12 +281,16 @@ __noinline int run_op(struct stash *stash, __u32 index, __u32 phase)
 		return fetch_argv(stash, value, arg, phase);
 	case GRAVEN_OP_BYTES:
 		return fetch_bytes(stash, value,
-				   (__u64)(__u32)argument(stash, op->other) << (op->scale & 7),
+				   op->other == GRAVEN_NO_ARG ?
+					   op->max_bytes :
+					   (__u64)(__u32)argument(stash, op->other) << (op->scale & 7),
 				   op->max_bytes, arg | phase << 8);
 	case GRAVEN_OP_ADDR_OUT:
 		return fetch_address_out(stash, value, argument(stash, op->other), arg, phase);
 	case GRAVEN_OP_MSG_NAME:
 		return fetch_message_name(stash, value, arg, phase);
+	case GRAVEN_OP_MSG_NAME_OUT:
+		return fetch_message_name_out(stash, value, arg, phase);
 	}
 	return 0;
 }

@@ -3,6 +3,7 @@
 //! Needs root; without it each test says so and passes.
 
 mod arguments;
+mod families;
 mod processes;
 mod recorder;
 mod rig;

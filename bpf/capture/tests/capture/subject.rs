@@ -41,6 +41,7 @@ fn run() {
         "leave" => leave(),
         "x32" => x32(),
         "memfd" => memfd(),
+        "families" => families(),
         _ => {}
     }
 }
@@ -202,4 +203,79 @@ fn memfd() {
         );
     }
     panic!("not executed: {}", std::io::Error::last_os_error());
+}
+
+/// One call or two of each family; that some of them fail is all the same.
+fn families() {
+    let memory = rustix::fs::memfd_create("named", rustix::fs::MemfdFlags::ALLOW_SEALING);
+    let memory = memory.expect("made");
+    let fd = memory.as_raw_fd();
+    let file = File::create("file").expect("created");
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, 4096)
+        .expect("allocated");
+    let reuse: libc::c_int = 1;
+    let mut size = [0u16; 4];
+    let null = File::open("/dev/null").expect("opened");
+    let limit = libc::rlimit { rlim_cur: 64, rlim_max: libc::RLIM_INFINITY };
+    let peer = [0u8; 128];
+    let (sender, receiver) = (
+        std::net::UdpSocket::bind("127.0.0.1:0").expect("bound"),
+        std::net::UdpSocket::bind("127.0.0.1:0").expect("bound"),
+    );
+    let from = sender.local_addr().expect("named");
+    sender.send_to(b"x", receiver.local_addr().expect("named")).expect("sent");
+    fs::write("output", from.to_string()).expect("written");
+    let mut byte = 0u8;
+    let mut vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: every pointer is NULL or to a value that lives until the end and is as large as the
+    // call takes it to be; the mapping is at an address of the kernel's choice.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_name = peer.as_ptr().cast_mut().cast();
+        message.msg_namelen = 128;
+        message.msg_iov = &raw mut vector;
+        message.msg_iovlen = 1;
+        assert_eq!(libc::recvmsg(receiver.as_raw_fd(), &raw mut message, 0), 1);
+        libc::setxattr(
+            c"file".as_ptr(),
+            c"user.graven".as_ptr(),
+            c"v".as_ptr().cast(),
+            1,
+            libc::XATTR_CREATE,
+        );
+        let (prot, private) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE);
+        libc::mmap(std::ptr::null_mut(), 8192, prot, private, fd, 0);
+        libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_GROW);
+        libc::unshare(0);
+        libc::prctl(libc::PR_SET_NAME, c"renamed".as_ptr(), 0, 0, 0);
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_REUSEADDR);
+        libc::setsockopt(sender.as_raw_fd(), level, option, (&raw const reuse).cast(), 4);
+        libc::ioctl(null.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr());
+        libc::mount(
+            c"none".as_ptr(),
+            c"absent".as_ptr(),
+            c"tmpfs".as_ptr(),
+            libc::MS_NOSUID,
+            std::ptr::null(),
+        );
+        libc::mount(
+            std::ptr::null(),
+            c"absent".as_ptr(),
+            std::ptr::null(),
+            libc::MS_REC | libc::MS_PRIVATE,
+            std::ptr::null(),
+        );
+        libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_CORE, &raw const limit, 0);
+        libc::futimens(file.as_raw_fd(), std::ptr::null());
+        libc::syscall(
+            libc::SYS_add_key,
+            c"graven".as_ptr(),
+            c"k".as_ptr(),
+            0,
+            0,
+            libc::KEY_SPEC_PROCESS_KEYRING,
+        );
+        libc::syscall(libc::SYS_clone3, std::ptr::without_provenance::<u8>(8), 88);
+    }
+    std::thread::spawn(|| ()).join().expect("it ends");
 }

@@ -1,5 +1,6 @@
 //! The thread that empties the kernel's ring into the graph.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use graven_capture::{
 use graven_stages::{
     Agent, CgroupLookup, Closed, Intake, KernelSource, Losses, OwnRecord, Pipeline, Raw, clock,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
 
 /// Longest time a record waits in the ring of a quiet command.
@@ -37,6 +39,7 @@ impl CaptureThread {
         cgroup: &AgentCgroup,
         cgroups: &Cgroup2,
         pipeline: &Pipeline,
+        keep_going: bool,
     ) -> anyhow::Result<Self> {
         let mut paths = cgroups.paths();
         let lookup: CgroupLookup =
@@ -52,6 +55,8 @@ impl CaptureThread {
             intake: pipeline.intake(),
             losses: pipeline.losses(),
             stop: Arc::clone(&stop),
+            keep_going,
+            ended: HashSet::new(),
         };
         let (loaded, ready) = oneshot::channel();
         let (finished, ended) = oneshot::channel();
@@ -83,6 +88,9 @@ struct Drain {
     intake: Intake,
     losses: Losses,
     stop: Arc<AtomicBool>,
+    keep_going: bool,
+    /// Stragglers that were killed: each once.
+    ended: HashSet<Pid>,
 }
 
 impl Drain {
@@ -101,13 +109,38 @@ impl Drain {
                 count_ns = now_ns;
                 self.count(&capture)?;
             }
-            if stopping && records == 0 {
+            if stopping && records == 0 && (self.keep_going || !self.end_stragglers()) {
                 break;
             }
         }
         self.count(&capture)?;
         let gaps = self.source.finish();
         self.record(gaps)
+    }
+
+    /// Kills what has left the cgroup and is still followed, so that nothing runs on unrecorded; its end comes
+    /// as a record. False where nothing is left.
+    fn end_stragglers(&mut self) -> bool {
+        let Some(alive) = self.source.alive() else {
+            tracing::warn!("records were lost: whether a process has left the cgroup is not known");
+            return false;
+        };
+        let left: Vec<Pid> = alive
+            .into_iter()
+            .filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw))
+            .filter(|pid| !self.ended.contains(pid))
+            .collect();
+        for pid in &left {
+            tracing::warn!(
+                pid = pid.as_raw_pid(),
+                "the process had left the command's cgroup: killed"
+            );
+            if let Err(error) = kill_process(*pid, Signal::KILL) {
+                tracing::debug!(%error, "it was gone already");
+            }
+        }
+        self.ended.extend(&left);
+        !left.is_empty()
     }
 
     /// Takes over what is in the ring; returns the number of records.

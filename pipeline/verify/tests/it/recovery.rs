@@ -358,3 +358,65 @@ fn a_ledger_without_records_recovers_from_its_first_crash() {
         assert!(report.sealed >= 3, "cut at {cut}: {report}");
     }
 }
+
+/// Two crashes between header and checkpoint must not leave the file two blocks behind.
+#[test]
+fn a_checkpoint_that_lags_is_brought_up_at_the_next_start() {
+    let home = Home::with_blocks(1, 3, ONE_SEGMENT);
+    let old = fs::read(home.paths().checkpoint()).unwrap();
+    for _ in 0..2 {
+        let mut writer = home.start(ONE_SEGMENT);
+        writer.events(1);
+        writer.seal();
+        drop(writer);
+        overwrite(&home.paths().checkpoint(), &old);
+        drop(home.open().unwrap());
+        home.assert_good();
+    }
+    let note = fs::read_to_string(home.paths().checkpoint()).unwrap();
+    let headers = fs::read_to_string(home.paths().blocks()).unwrap();
+    let last: serde_json::Value = serde_json::from_str(headers.lines().last().unwrap()).unwrap();
+    assert_eq!(last["checkpoint"], note);
+}
+
+/// A start that was cut short before its own gap record passes the silence on.
+#[test]
+fn silence_is_not_shortened_by_a_start_that_was_cut_short() {
+    let home = Home::with_blocks(2, 3, ONE_SEGMENT);
+    let since = home.open().unwrap().silent_since.expect("the run did not stop in order");
+    for _ in 0..2 {
+        // `block.opened` and `pipeline.started` alone.
+        drop(home.start(ONE_SEGMENT));
+        assert_eq!(home.open().unwrap().silent_since, Some(since));
+    }
+    home.assert_good();
+}
+
+/// Two copies of one ledger cannot both be signed for.
+#[test]
+fn a_key_signs_for_one_writer_at_a_time() {
+    let home = Home::with_blocks(1, 3, ONE_SEGMENT);
+    let writer = home.start(ONE_SEGMENT);
+    let copy = home.root.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    copy_dir(&home.dir(), &copy);
+    let second = graven_ledger::open(&copy, &home.key_path(), crate::support::NOW_S);
+    assert!(matches!(second, Err(LedgerError::InUse(_))), "{second:?}");
+    drop(writer);
+    graven_ledger::open(&copy, &home.key_path(), crate::support::NOW_S).unwrap();
+}
+
+/// An unsealed record that lacks what every record has is not sealed, whoever wrote it.
+#[test]
+fn a_forged_tail_without_an_actor_is_set_aside() {
+    let home = with_tail(1);
+    let path = home.segments()[0].clone();
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, last) = text.trim_end().rsplit_once('\n').unwrap();
+    let from = last.find("\"actor\":").unwrap();
+    let to = last.find("},").unwrap() + 2;
+    let forged = format!("{before}\n{}{}\n", &last[..from], &last[to..]);
+    overwrite(&path, forged.as_bytes());
+    let recovered = home.open().unwrap().recovered.unwrap();
+    assert!(recovered.damaged.is_some());
+}

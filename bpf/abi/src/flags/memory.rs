@@ -1,0 +1,52 @@
+//! Memory.
+
+use super::{enum_tables, flag_tables};
+
+flag_tables! {
+    /// `mmap(2)`, `mprotect(2)`.
+    PROTECTION (0x7: PROT_NONE = 0x0) {
+        PROT_EXEC = 0x4, PROT_GROWSDOWN = 0x100_0000, PROT_GROWSUP = 0x200_0000, PROT_READ = 0x1,
+        PROT_SEM = 0x8, PROT_WRITE = 0x2,
+    }
+    /// `mmap(2)`.
+    MMAP (0xf: MAP_SHARED = 0x1, MAP_PRIVATE = 0x2, MAP_SHARED_VALIDATE = 0x3) {
+        MAP_HUGE_1GB = 0x7800_0000, MAP_HUGE_2MB = 0x5400_0000, MAP_32BIT = 0x40,
+        MAP_ANONYMOUS = 0x20, MAP_DENYWRITE = 0x800, MAP_EXECUTABLE = 0x1000, MAP_FIXED = 0x10,
+        MAP_FIXED_NOREPLACE = 0x10_0000, MAP_GROWSDOWN = 0x100, MAP_HUGETLB = 0x4_0000,
+        MAP_LOCKED = 0x2000, MAP_NONBLOCK = 0x1_0000, MAP_NORESERVE = 0x4000, MAP_POPULATE = 0x8000,
+        MAP_STACK = 0x2_0000, MAP_SYNC = 0x8_0000,
+    }
+    /// `mremap(2)`.
+    MREMAP {
+        MREMAP_DONTUNMAP = 0x4, MREMAP_FIXED = 0x2, MREMAP_MAYMOVE = 0x1,
+    }
+    /// `mlock2(2)`.
+    MLOCK {
+        MLOCK_ONFAULT = 0x1,
+    }
+    /// `mlockall(2)`.
+    MLOCKALL {
+        MCL_CURRENT = 0x1, MCL_FUTURE = 0x2, MCL_ONFAULT = 0x4,
+    }
+    /// `msync(2)`.
+    MSYNC {
+        MS_ASYNC = 0x1, MS_INVALIDATE = 0x2, MS_SYNC = 0x4,
+    }
+    /// `pkey_alloc(2)`: rights that are taken away.
+    PKEY {
+        PKEY_DISABLE_ACCESS = 0x1, PKEY_DISABLE_WRITE = 0x2,
+    }
+}
+
+enum_tables! {
+    /// `madvise(2)`.
+    ADVICE {
+        MADV_NORMAL = 0, MADV_RANDOM = 1, MADV_SEQUENTIAL = 2, MADV_WILLNEED = 3, MADV_DONTNEED = 4,
+        MADV_FREE = 8, MADV_REMOVE = 9, MADV_DONTFORK = 10, MADV_DOFORK = 11, MADV_MERGEABLE = 12,
+        MADV_UNMERGEABLE = 13, MADV_HUGEPAGE = 14, MADV_NOHUGEPAGE = 15, MADV_DONTDUMP = 16,
+        MADV_DODUMP = 17, MADV_WIPEONFORK = 18, MADV_KEEPONFORK = 19, MADV_COLD = 20,
+        MADV_PAGEOUT = 21, MADV_POPULATE_READ = 22, MADV_POPULATE_WRITE = 23,
+        MADV_DONTNEED_LOCKED = 24, MADV_COLLAPSE = 25, MADV_HWPOISON = 100, MADV_SOFT_OFFLINE = 101,
+        MADV_GUARD_INSTALL = 102, MADV_GUARD_REMOVE = 103,
+    }
+}

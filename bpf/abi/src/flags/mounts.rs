@@ -1,0 +1,69 @@
+//! Mounts.
+
+use super::{enum_tables, flag_tables};
+
+flag_tables! {
+    /// `mount(2)`.
+    MOUNT {
+        MS_MGC_VAL = 0xc0ed_0000, MS_BIND = 0x1000, MS_DIRSYNC = 0x80, MS_I_VERSION = 0x80_0000,
+        MS_KERNMOUNT = 0x40_0000, MS_LAZYTIME = 0x200_0000, MS_MANDLOCK = 0x40, MS_MOVE = 0x2000,
+        MS_NOATIME = 0x400, MS_NODEV = 0x4, MS_NODIRATIME = 0x800, MS_NOEXEC = 0x8, MS_NOSUID = 0x2,
+        MS_NOSYMFOLLOW = 0x100, MS_POSIXACL = 0x1_0000, MS_PRIVATE = 0x4_0000, MS_RDONLY = 0x1,
+        MS_REC = 0x4000, MS_RELATIME = 0x20_0000, MS_REMOUNT = 0x20, MS_SHARED = 0x10_0000,
+        MS_SILENT = 0x8000, MS_SLAVE = 0x8_0000, MS_STRICTATIME = 0x100_0000, MS_SYNCHRONOUS = 0x10,
+        MS_UNBINDABLE = 0x2_0000,
+    }
+    /// `umount2(2)`.
+    UMOUNT {
+        MNT_DETACH = 0x2, MNT_EXPIRE = 0x4, MNT_FORCE = 0x1, UMOUNT_NOFOLLOW = 0x8,
+    }
+    /// `fsopen(2)`.
+    FSOPEN {
+        FSOPEN_CLOEXEC = 0x1,
+    }
+    /// `fsmount(2)`.
+    FSMOUNT {
+        FSMOUNT_CLOEXEC = 0x1,
+    }
+    /// `fspick(2)`.
+    FSPICK {
+        FSPICK_CLOEXEC = 0x1, FSPICK_EMPTY_PATH = 0x8, FSPICK_NO_AUTOMOUNT = 0x4,
+        FSPICK_SYMLINK_NOFOLLOW = 0x2,
+    }
+    /// `fsmount(2)`, `mount_setattr(2)`: attributes of a mount.
+    MOUNT_ATTR {
+        MOUNT_ATTR_IDMAP = 0x10_0000, MOUNT_ATTR_NOATIME = 0x10, MOUNT_ATTR_NODEV = 0x4,
+        MOUNT_ATTR_NODIRATIME = 0x80, MOUNT_ATTR_NOEXEC = 0x8, MOUNT_ATTR_NOSUID = 0x2,
+        MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000, MOUNT_ATTR_RDONLY = 0x1, MOUNT_ATTR_STRICTATIME = 0x20,
+    }
+    /// `move_mount(2)`.
+    MOVE_MOUNT {
+        MOVE_MOUNT_BENEATH = 0x200, MOVE_MOUNT_F_AUTOMOUNTS = 0x2, MOVE_MOUNT_F_EMPTY_PATH = 0x4,
+        MOVE_MOUNT_F_SYMLINKS = 0x1, MOVE_MOUNT_SET_GROUP = 0x100, MOVE_MOUNT_T_AUTOMOUNTS = 0x20,
+        MOVE_MOUNT_T_EMPTY_PATH = 0x40, MOVE_MOUNT_T_SYMLINKS = 0x10,
+    }
+    /// `open_tree(2)`.
+    OPEN_TREE {
+        AT_EMPTY_PATH = 0x1000, AT_NO_AUTOMOUNT = 0x800, AT_RECURSIVE = 0x8000,
+        AT_SYMLINK_NOFOLLOW = 0x100, OPEN_TREE_CLOEXEC = 0x8_0000, OPEN_TREE_CLONE = 0x1,
+    }
+    /// `mount_setattr(2)`.
+    MOUNT_SETATTR {
+        AT_EMPTY_PATH = 0x1000, AT_NO_AUTOMOUNT = 0x800, AT_RECURSIVE = 0x8000,
+        AT_SYMLINK_NOFOLLOW = 0x100,
+    }
+    /// `swapon(2)`; the lower bits are the priority.
+    SWAPON {
+        SWAP_FLAG_DISCARD = 0x1_0000, SWAP_FLAG_DISCARD_ONCE = 0x2_0000,
+        SWAP_FLAG_DISCARD_PAGES = 0x4_0000, SWAP_FLAG_PREFER = 0x8000,
+    }
+}
+
+enum_tables! {
+    /// `fsconfig(2)`.
+    FSCONFIG {
+        FSCONFIG_SET_FLAG = 0, FSCONFIG_SET_STRING = 1, FSCONFIG_SET_BINARY = 2,
+        FSCONFIG_SET_PATH = 3, FSCONFIG_SET_PATH_EMPTY = 4, FSCONFIG_SET_FD = 5,
+        FSCONFIG_CMD_CREATE = 6, FSCONFIG_CMD_RECONFIGURE = 7, FSCONFIG_CMD_CREATE_EXCL = 8,
+    }
+}
