@@ -60,8 +60,12 @@ impl<'a> Scribe<'_, 'a> {
             Kind::PathOrNull | Kind::StrOrNull | Kind::StructOrNull(_) if self.is_null(index) => {
                 ArgValue::Hex(0)
             }
-            Kind::PathAtOrNull(_) if self.is_null(index) && self.takes_null_path() => {
-                self.file_behind(index)
+            Kind::PathAtOrNull(_) if self.is_null(index) => {
+                if self.takes_null_path() {
+                    self.file_behind(index)
+                } else {
+                    ArgValue::Hex(0)
+                }
             }
             Kind::Path | Kind::PathOrNull | Kind::PathAt(_) | Kind::PathAtOrNull(_) => {
                 self.path(index)
