@@ -130,11 +130,7 @@ fn a_full_disk_ends_the_run_and_leaves_a_ledger_that_verifies() {
          cp -a full after; exit ${{code:-0}}"
     );
     fs::create_dir(ledger.home().join("full")).expect("ours");
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script])
-        .current_dir(ledger.home())
-        .output()
-        .expect("unshare runs");
+    let output = ledger.among_own_mounts(&script);
     assert_eq!(code(output.status), 3, "{}", text(&output));
     assert!(stderr(&output).contains("No space left on device"), "{}", text(&output));
     let output = ledger.graven(&["verify", "after", "--key", "ledger.vkey"]);
@@ -156,11 +152,7 @@ fn a_read_only_directory_is_an_io_error() {
     let script = format!(
         "mount --bind ledger ledger && mount -o remount,bind,ro ledger && echo '{EVENT}' | {GRAVEN} append"
     );
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script])
-        .current_dir(ledger.home())
-        .output()
-        .expect("unshare runs");
+    let output = ledger.among_own_mounts(&script);
     assert_eq!(code(output.status), 3, "{}", text(&output));
     assert!(stderr(&output).contains("Read-only file system"), "{}", text(&output));
 }
@@ -187,11 +179,7 @@ fn capture_that_cannot_be_had_says_why() {
     for (prepare, word) in cases {
         let ledger = Ledger::new();
         let script = format!("{prepare} {GRAVEN} exec -- true");
-        let output = Command::new("unshare")
-            .args(["--mount", "sh", "-c", &script])
-            .current_dir(ledger.home())
-            .output()
-            .expect("unshare runs");
+        let output = ledger.among_own_mounts(&script);
         assert_eq!(code(output.status), 125, "{prepare}: {}", text(&output));
         assert!(stderr(&output).contains(word), "{prepare}: {}", text(&output));
         assert_eq!(stderr(&output).trim().lines().count(), 1, "one sentence: {}", text(&output));
@@ -210,11 +198,7 @@ fn the_doctor_names_what_is_missing() {
     assert_eq!(code(well.status), 0, "{}", text(&well));
     assert!(text(&well).contains("capture    ok"), "control: {}", text(&well));
     let script = format!("mount -t tmpfs none /sys/kernel/btf && exec {GRAVEN} doctor --dir none");
-    let ill = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script])
-        .current_dir(ledger.home())
-        .output()
-        .expect("unshare runs");
+    let ill = ledger.among_own_mounts(&script);
     assert_eq!(code(ill.status), 2, "{}", text(&ill));
     for part in [
         "types      MISSING",

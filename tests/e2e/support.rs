@@ -47,6 +47,15 @@ impl Ledger {
         self.command(args).stdin(Stdio::null()).output().expect("graven runs")
     }
 
+    /// Runs a script in the ledger's home, in a mount namespace of its own; needs root.
+    pub(crate) fn among_own_mounts(&self, script: &str) -> Output {
+        Command::new("unshare")
+            .args(["--mount", "sh", "-c", script])
+            .current_dir(self.home())
+            .output()
+            .expect("unshare runs")
+    }
+
     /// Runs `graven` with `input` on its standard input.
     pub(crate) fn feed(&self, args: &[&str], input: &[u8]) -> Output {
         let mut child = self

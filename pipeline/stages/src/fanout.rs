@@ -72,8 +72,8 @@ async fn follow(
     loop {
         let durable = window.durable();
         while *cursor < durable {
-            let batch = match window.batch(*cursor) {
-                Some(batch) => batch.since(*cursor).unwrap_or_else(|| (*batch).clone()),
+            let batch = match window.batch(*cursor).and_then(|batch| batch.since(*cursor)) {
+                Some(batch) => batch,
                 None => read_segments(&mut segments, paths, *cursor, durable)?,
             };
             *cursor = append(sink, &batch, &window).await?;

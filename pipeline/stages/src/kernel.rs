@@ -85,7 +85,8 @@ impl KernelSource {
             self.processes.entry(pid).or_insert_with(|| Program::of(executable_from_proc(pid)));
         match record {
             KernelRecord::Call(call)
-                if graven_abi::name(call.arch, call.body.nr).starts_with("exec") =>
+                if known.before_exec.is_some()
+                    && graven_abi::name(call.arch, call.body.nr).starts_with("exec") =>
             {
                 known.before_exec.take().unwrap_or_else(|| Arc::clone(&known.executable))
             }

@@ -8,11 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use graven_capture::{
-    AgentCgroup, Capture, CaptureError, CaptureOptions, Cgroup2, RING_BYTES_DEFAULT,
-};
+use graven_capture::{AgentCgroup, Capture, CaptureOptions, Cgroup2, RING_BYTES_DEFAULT};
 use graven_stages::{
-    Agent, CgroupLookup, Closed, Intake, KernelSource, Losses, OwnRecord, Pipeline, Raw, clock,
+    Agent, CgroupLookup, Intake, KernelSource, Losses, OwnRecord, Pipeline, Raw, clock,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
@@ -162,15 +160,13 @@ impl Drain {
         Ok(records)
     }
 
-    fn count(&mut self, capture: &Capture) -> Result<(), anyhow::Error> {
-        let counters: Result<_, CaptureError> = capture.counters();
-        let gaps = self.source.count(&counters?, capture.recursion_misses()?);
+    fn count(&mut self, capture: &Capture) -> anyhow::Result<()> {
+        let gaps = self.source.count(&capture.counters()?, capture.recursion_misses()?);
         self.losses.set(self.source.losses());
         self.record(gaps)
     }
 
     fn record(&self, gaps: Vec<OwnRecord>) -> anyhow::Result<()> {
-        let recorded: Result<(), Closed> = self.intake.record(gaps);
-        Ok(recorded?)
+        Ok(self.intake.record(gaps)?)
     }
 }
