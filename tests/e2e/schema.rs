@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::support::{EVENT, Ledger, code, have_root, root, text};
 
-const NAMES: [&str; 6] = ["block-header", "event", "ledger", "receipt", "record", "signer-state"];
+const NAMES: [&str; 7] =
+    ["block-header", "config", "event", "ledger", "receipt", "record", "signer-state"];
 
 struct Schema(Validator);
 
