@@ -1,6 +1,7 @@
 //! The `graven` command: one file a verb.
 
 mod append;
+mod check;
 mod doctor;
 mod exec;
 mod exit;
@@ -51,6 +52,7 @@ enum Verb {
     #[command(after_help = VERIFY_EXAMPLE)]
     Verify(graven_verify::command::VerifyArgs),
     Show(show::ShowArgs),
+    Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
     /// Kills a cgroup when the recorder dies; started by `exec` for itself.
     #[command(name = "guard", hide = true)]
@@ -78,6 +80,9 @@ fn main() -> ExitCode {
         }
         Verb::Show(args) => {
             exit::finish(exit::seen_enough(show::run(&args, &mut io::stdout().lock())))
+        }
+        Verb::Check(args) => {
+            exit::finish(exit::seen_enough(check::run(&args, &mut io::stdout().lock())))
         }
         Verb::Doctor(args) => {
             exit::finish(doctor::run(&args, &mut io::stdout().lock()).map_err(Into::into))

@@ -5,7 +5,7 @@ use graven_config::{Config, diff};
 use crate::support::{LEAST, good, with_watch};
 
 fn told(old: &Config, new: &Config) -> String {
-    diff(old, new).iter().map(|change| format!("{change}\n")).collect()
+    diff(old, new).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 const BASE: &str = r#"
@@ -68,8 +68,7 @@ ledger "builds" watch "ci" units: ["ci.service"] -> ["ci-2.service","ci.service"
 + ledger "builds" watch "more"
 - ledger "builds" watch "old"
 - ledger "gone"
-+ ledger "new"
-"#
++ ledger "new""#
     );
     let back = diff(&new, &old);
     assert_eq!(back.len(), diff(&old, &new).len());
