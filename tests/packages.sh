@@ -13,6 +13,7 @@ has python3 || need="$need python3"
 has strace || need="$need strace"
 has git || need="$need git"
 has curl || need="$need curl"
+has jq || need="$need jq"
 [ -e /usr/include/libelf.h ] || need="$need libelf-dev"
 [ -e /usr/include/zlib.h ] || need="$need zlib1g-dev"
 [ -z "$need" ] && exit 0

@@ -122,6 +122,10 @@ fn the_machine_is_looked_at() {
     assert!(told.len() == 1 && told[0].contains("can be read by others (mode 0644)"), "{told:?}");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("the mode can be set");
 
+    let told =
+        warnings(good.replace("[[ledger.watch]]", "key = \"/absent.key\"\n[[ledger.watch]]"));
+    assert!(told.len() == 1 && told[0].contains("/absent.key does not exist"), "{told:?}");
+
     symlink(&program, home.join("link")).expect("a link");
     fs::write(home.join("script"), "#!/bin/sh\n").expect("a script");
     fs::set_permissions(home.join("script"), fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -137,7 +141,6 @@ fn the_machine_is_looked_at() {
     ));
     let expected = [
         ("ledger \"b\" dir: ", "is not a ledger"),
-        ("ledger \"b\" key: ", "does not exist"),
         ("ledger \"b\" mirror: ", "does not exist"),
         ("ledger \"b\" watch \"x\" executables: ", "No such file"),
         ("ledger \"b\" watch \"x\" executables: ", "through a symbolic link"),

@@ -96,20 +96,21 @@ impl Checker<'_> {
     }
 
     fn array(&mut self, items: &[Spanned<DeValue<'_>>], schema: &Value, key: &Key) -> Value {
-        let bounds = (schema["minItems"].as_u64(), schema["maxItems"].as_u64());
-        let remedy = match bounds {
-            (Some(least), _) if (items.len() as u64) < least => {
-                Some(format!("name at least {least}"))
-            }
-            (_, Some(most)) if items.len() as u64 > most => Some(format!("name at most {most}")),
-            _ => None,
-        };
-        if let Some(remedy) = remedy {
-            let fault = Fault::new(format!("the list has {} items", items.len()), remedy);
+        let count = items.len();
+        let bound = |name: &str| schema[name].as_u64().and_then(|bound| bound.try_into().ok());
+        let (least, most) =
+            (bound("minItems").unwrap_or(0), bound("maxItems").unwrap_or(usize::MAX));
+        if !(least..=most).contains(&count) {
+            let bound = if count < least { ("at least", least) } else { ("at most", most) };
+            let fault = Fault::new(
+                format!("the list has {count} items"),
+                format!("name {} {}", bound.0, bound.1),
+            );
             self.findings.note(key, fault);
         }
         let schema = &schema["items"];
-        let fitting = items.iter().enumerate().map(|(index, item)| {
+        // What is beyond the bound is not judged: a hostile file costs no more than a large one.
+        let fitting = items.iter().take(most).enumerate().map(|(index, item)| {
             // Something has to stand here, or the items after it had other indices.
             self.value(item.get_ref(), schema, &key.item(index)).unwrap_or_else(|| empty(schema))
         });

@@ -38,8 +38,9 @@ pub(super) fn look(config: &Config) -> Vec<Warning> {
             watch: None,
             key: Some(key.to_owned()),
         };
-        machine.ledger(ledger, setting("dir"));
-        machine.key(&ledger.key, setting("key"));
+        if machine.ledger(ledger, setting("dir")) {
+            machine.key(&ledger.key, setting("key"));
+        }
         if let Some(mirror) = &ledger.mirror {
             machine.mirror(mirror, setting("mirror"));
         }
@@ -61,7 +62,8 @@ impl Machine {
         self.warnings.push(Warning { setting, found: found.into(), remedy: remedy.into() });
     }
 
-    fn ledger(&mut self, ledger: &Ledger, setting: Setting) {
+    /// False where none was made yet: then there is no key either.
+    fn ledger(&mut self, ledger: &Ledger, setting: Setting) -> bool {
         let (dir, key) = (ledger.dir.display(), ledger.key.display());
         match fs::read(Paths::new(&ledger.dir).info()) {
             Ok(info) => {
@@ -73,9 +75,11 @@ impl Machine {
             Err(error) if is_absent(&error) => {
                 let remedy = format!("make it with `graven init {dir} --key {key}`");
                 self.warn(setting, format!("{dir} is not a ledger"), remedy);
+                return false;
             }
             Err(error) => self.unreadable(setting, &ledger.dir, &error),
         }
+        true
     }
 
     fn key(&mut self, path: &Path, setting: Setting) {
