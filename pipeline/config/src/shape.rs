@@ -134,13 +134,14 @@ impl Checker<'_> {
 
     fn string(&mut self, text: &str, schemas: &[&Value], key: &Key) -> Option<Value> {
         let words = schemas.iter().filter_map(|schema| schema["const"].as_str());
-        let fault = if words.clone().next().is_some() && words.clone().all(|word| word != text) {
-            Fault::new(format!("unknown word `{text}`"), did_you_mean(text, words))
-        } else if let Some(control) = text.chars().find(|letter| letter.is_control()) {
+        // First, since the other fault repeats the text.
+        let fault = if let Some(control) = text.chars().find(|letter| letter.is_control()) {
             Fault::new(
                 format!("the text has a control character, U+{:04X}", u32::from(control)),
                 "take it out",
             )
+        } else if words.clone().next().is_some() && words.clone().all(|word| word != text) {
+            Fault::new(format!("unknown word `{text}`"), did_you_mean(text, words))
         } else {
             return Some(Value::from(text));
         };

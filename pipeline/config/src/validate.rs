@@ -30,32 +30,53 @@ pub(crate) fn validate(raw: RawConfig) -> (Config, Findings) {
 }
 
 /// Values that may stand in the file once, and where each stands.
-#[derive(Debug, Default)]
-struct Once(BTreeMap<OsString, Key>);
+#[derive(Debug)]
+struct Once {
+    /// What to do about a value that stands there twice.
+    remedy: &'static str,
+    seen: BTreeMap<OsString, Key>,
+}
 
 impl Once {
-    fn claim(
-        &mut self,
-        findings: &mut Findings,
-        value: impl Into<OsString>,
-        key: &Key,
-        remedy: &str,
-    ) {
+    const fn new(remedy: &'static str) -> Self {
+        Self { remedy, seen: BTreeMap::new() }
+    }
+
+    fn claim(&mut self, findings: &mut Findings, value: impl Into<OsString>, key: &Key) {
         let value = value.into();
         // Empty is what stands for a value with a fault.
         if value.is_empty() {
             return;
         }
-        if let Some(first) = self.0.get(&value) {
+        if let Some(first) = self.seen.get(&value) {
             let what = format!("`{}` is `{first}` already", value.display());
-            findings.note(key, Fault::new(what, remedy));
+            findings.note(key, Fault::new(what, self.remedy));
         } else {
-            self.0.insert(value, key.clone());
+            self.seen.insert(value, key.clone());
         }
+    }
+
+    /// Judges each item of a list, and claims it; the result is sorted.
+    fn list<T: Clone + Default + Ord + Into<OsString>>(
+        &mut self,
+        findings: &mut Findings,
+        raw: &[String],
+        key: &Key,
+        judge: fn(&str) -> Result<T, Fault>,
+    ) -> Vec<T> {
+        let mut items = Vec::new();
+        for (index, text) in raw.iter().enumerate() {
+            let key = key.item(index);
+            let item = findings.take(&key, judge(text));
+            self.claim(findings, item.clone(), &key);
+            items.push(item);
+        }
+        items.sort();
+        items
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Checks {
     findings: Findings,
     names: Once,
@@ -67,6 +88,23 @@ struct Checks {
     dirs: Vec<(Key, PathBuf)>,
     /// Files that Graven makes or holds: none may be two things, or lie in a ledger.
     files: Vec<(Key, PathBuf)>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        const ONE_WATCH: &str =
+            "name it in one watch: a process's record goes to one ledger, under one agent";
+        Self {
+            findings: Findings::default(),
+            names: Once::new("give each ledger its own name"),
+            cgroups: Once::new(ONE_WATCH),
+            units: Once::new(ONE_WATCH),
+            executables: Once::new(ONE_WATCH),
+            watches: 0,
+            dirs: Vec::new(),
+            files: Vec::new(),
+        }
+    }
 }
 
 impl Checks {
@@ -88,7 +126,7 @@ impl Checks {
         let name_key = key.name("name");
         let name = raw.name.as_deref().map(values::ledger_name).transpose();
         let name = self.findings.take(&name_key, name).unwrap_or_default();
-        self.names.claim(&mut self.findings, &name, &name_key, "give each ledger its own name");
+        self.names.claim(&mut self.findings, &name, &name_key);
         let dir = self.path(raw.dir.as_deref(), &key.name("dir"));
         if !dir.as_os_str().is_empty() {
             self.dirs.push((key.name("dir"), dir.clone()));
@@ -103,14 +141,13 @@ impl Checks {
         let ring_bytes =
             self.findings.take(&key.name("ring_bytes"), values::ring_bytes(raw.ring_bytes));
         let payload_fields =
-            self.list(raw.payload_fields, &key.name("payload_fields"), values::field);
-        let mut agents = Once::default();
+            self.list(&raw.payload_fields, &key.name("payload_fields"), values::field);
+        let mut agents = Once::new("put both into one watch, or rename one");
         let mut watches = Vec::new();
         for (index, raw) in raw.watch.into_iter().enumerate() {
             let watch_key = key.name("watch").item(index);
             let watch = self.watch(raw, &watch_key);
-            let (agent, key) = (&watch.agent, watch_key.name("agent"));
-            agents.claim(&mut self.findings, agent, &key, "put both into one watch, or rename one");
+            agents.claim(&mut self.findings, &watch.agent, &watch_key.name("agent"));
             watches.push(watch);
         }
         watches.sort_by(|a, b| a.agent.cmp(&b.agent));
@@ -129,8 +166,6 @@ impl Checks {
     }
 
     fn watch(&mut self, raw: RawWatch, key: &Key) -> Watch {
-        const ONE_WATCH: &str =
-            "name it in one watch: a process's record goes to one ledger, under one agent";
         self.watches += 1;
         if self.watches > WATCHES_MAX {
             let what = format!("this is watch {} of the file", self.watches);
@@ -144,27 +179,15 @@ impl Checks {
         let agent = raw.agent.as_deref().map(values::agent).transpose();
         let agent = self.findings.take(&key.name("agent"), agent).unwrap_or_default();
         let findings = &mut self.findings;
-        let cgroups = list(
-            findings,
-            &mut self.cgroups,
-            ONE_WATCH,
-            raw.cgroups,
-            &key.name("cgroups"),
-            values::cgroup,
-        );
-        let units =
-            list(findings, &mut self.units, ONE_WATCH, raw.units, &key.name("units"), values::unit);
-        let executables = list(
-            findings,
-            &mut self.executables,
-            ONE_WATCH,
-            raw.executables,
-            &key.name("executables"),
-            values::executable,
-        );
+        let (cgroups, units, executables) =
+            (key.name("cgroups"), key.name("units"), key.name("executables"));
+        let cgroups = self.cgroups.list(findings, &raw.cgroups, &cgroups, values::cgroup);
+        let units = self.units.list(findings, &raw.units, &units, values::unit);
+        let executables =
+            self.executables.list(findings, &raw.executables, &executables, values::executable);
         let syscalls = match raw.syscalls {
             Syscalls::Only(names) => {
-                Syscalls::Only(self.list(names, &key.name("syscalls"), values::syscall))
+                Syscalls::Only(self.list(&names, &key.name("syscalls"), values::syscall))
             }
             word => word,
         };
@@ -175,12 +198,12 @@ impl Checks {
             executables,
             syscalls,
             exclude_cgroups: self.list(
-                raw.exclude_cgroups,
+                &raw.exclude_cgroups,
                 &key.name("exclude_cgroups"),
                 values::cgroup,
             ),
-            exclude_paths: self.list(raw.exclude_paths, &key.name("exclude_paths"), values::glob),
-            exec_env: self.list(raw.exec_env, &key.name("exec_env"), values::variable),
+            exclude_paths: self.list(&raw.exclude_paths, &key.name("exclude_paths"), values::glob),
+            exec_env: self.list(&raw.exec_env, &key.name("exec_env"), values::variable),
         }
     }
 
@@ -191,11 +214,11 @@ impl Checks {
     /// A list that names nothing twice.
     fn list(
         &mut self,
-        raw: Vec<String>,
+        raw: &[String],
         key: &Key,
         judge: fn(&str) -> Result<String, Fault>,
     ) -> Vec<String> {
-        list(&mut self.findings, &mut Once::default(), "name it once", raw, key, judge)
+        Once::new("name it once").list(&mut self.findings, raw, key, judge)
     }
 
     /// No ledger lies in another, no file in a ledger, and no file is two things.
@@ -216,7 +239,7 @@ impl Checks {
                 self.findings.note(key, fault);
             }
         }
-        let mut seen = Once::default();
+        let mut seen = Once::new("name another file");
         for (key, file) in &self.files {
             if let Some((dir_key, dir)) = self.dirs.iter().find(|(_, dir)| file.starts_with(dir)) {
                 let fault = Fault::new(
@@ -229,29 +252,9 @@ impl Checks {
                 );
                 self.findings.note(key, fault);
             }
-            seen.claim(&mut self.findings, file, key, "name another file");
+            seen.claim(&mut self.findings, file, key);
         }
     }
-}
-
-/// Judges each item, and claims it; the result is sorted.
-fn list<T: Clone + Default + Ord + Into<OsString>>(
-    findings: &mut Findings,
-    once: &mut Once,
-    twice: &str,
-    raw: Vec<String>,
-    key: &Key,
-    judge: fn(&str) -> Result<T, Fault>,
-) -> Vec<T> {
-    let mut items = Vec::new();
-    for (index, text) in raw.into_iter().enumerate() {
-        let key = key.item(index);
-        let item = findings.take(&key, judge(&text));
-        once.claim(findings, item.clone(), &key, twice);
-        items.push(item);
-    }
-    items.sort();
-    items
 }
 
 /// Where `graven init` puts the key of the ledger in `dir`: `DIR.key`.

@@ -144,6 +144,16 @@ fn limits_are_where_they_are_said_to_be() {
     assert!(bad(&executable(256)).to_string().contains("at most 255"));
 }
 
+/// What is told goes to terminals and logs: nothing in a file can steer them.
+#[test]
+fn no_control_character_comes_back() {
+    for wrong in ["syscalls = \"\\u001b[2J\"", "units = [\"\\u001b[2J\"]", "\"\\u001b[2J\" = 1"] {
+        let problems = bad(&with_watch(wrong));
+        assert!(!problems.to_string().contains('\x1b'), "{problems:?}");
+        assert!(!problems.render(false).contains('\x1b'), "{problems:?}");
+    }
+}
+
 /// The position is that of the value, counted in characters.
 #[test]
 fn a_problem_has_its_place() {
