@@ -28,19 +28,16 @@ const CALL_NS: u64 = 900;
 
 fn header() -> Header {
     Header {
-        kind: 0,
-        flags: 0,
-        size: 0,
-        seq: 0,
-        entry_ns: 0,
         cgroup_id: CGROUP_ID,
-        cpu: 0,
         pid: PID,
         tid: PID,
         ppid: PID - 1,
         uid: 1000,
         gid: 1000,
+        euid: 1000,
+        egid: 1000,
         comm: *b"cc1\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        ..Header::default()
     }
 }
 

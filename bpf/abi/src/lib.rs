@@ -21,5 +21,8 @@ pub mod table;
 
 pub use decode::{ArgValue, DecodedCall, Subject, Weakened, decode, name};
 pub use layout::{CpuCounters, Header};
-pub use parse::{Arch, Call, Exec, Exit, Fork, Item, Items, KernelRecord, ParseError, parse};
+pub use parse::{
+    Arch, Call, Cgroup, Exec, Exit, Fork, Item, Items, KernelRecord, Moved, ParseError, Reason,
+    Strings, Task, parse,
+};
 pub use plan::fetch_plan;

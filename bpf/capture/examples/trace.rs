@@ -78,6 +78,15 @@ fn show(bytes: &[u8]) {
         Ok(KernelRecord::Exit(exit)) => {
             println!("exit {}/{} {:?}", exit.header.pid, exit.header.tid, exit.body);
         }
+        Ok(KernelRecord::Task(task)) => {
+            let executable = task.executable();
+            let executable = String::from_utf8_lossy(&executable);
+            println!("{} {} {executable:?}", task.reason.name(), task.header.pid);
+        }
+        Ok(KernelRecord::Moved(moved)) => println!("moved {} {:?}", moved.header.tid, moved.body),
+        Ok(KernelRecord::Cgroup(cgroup)) => {
+            println!("cgroup {:?} {:?}", String::from_utf8_lossy(cgroup.name()), cgroup.body);
+        }
         Err(error) => println!("malformed: {error}"),
     }
 }

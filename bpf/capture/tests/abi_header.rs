@@ -3,6 +3,7 @@
 
 use graven_abi::layout::{
     ITEMS_BYTES, NO_ARG, OPS_MAX, PLANS, SLACK_BYTES, flag, item_flag, item_kind, kind, op_kind,
+    reason,
 };
 
 const HEADER: &str = include_str!("../src/bpf/abi.h");
@@ -44,6 +45,9 @@ fn constants_agree() {
         ("GRAVEN_FORK", kind::FORK),
         ("GRAVEN_EXEC", kind::EXEC),
         ("GRAVEN_EXIT", kind::EXIT),
+        ("GRAVEN_TASK", kind::TASK),
+        ("GRAVEN_MOVED", kind::MOVED),
+        ("GRAVEN_CGROUP", kind::CGROUP),
         ("GRAVEN_EXIT_ONLY", flag::EXIT_ONLY),
         ("GRAVEN_NO_RETURN", flag::NO_RETURN),
         ("GRAVEN_ITEMS_FULL", flag::ITEMS_FULL),
@@ -58,6 +62,14 @@ fn constants_agree() {
     for (name, value) in words {
         assert_eq!(value_of(name), u64::from(value), "{name}");
     }
+    let reasons = [
+        ("GRAVEN_INVENTORY", reason::INVENTORY),
+        ("GRAVEN_JOINED", reason::JOINED),
+        ("GRAVEN_EXECUTABLE", reason::EXECUTABLE),
+    ];
+    for (name, value) in reasons {
+        assert_eq!(value_of(name), u64::from(value), "{name}");
+    }
     let bytes = [
         ("GRAVEN_STRING", item_kind::STRING),
         ("GRAVEN_BYTES", item_kind::BYTES),
@@ -65,6 +77,7 @@ fn constants_agree() {
         ("GRAVEN_DIR", item_kind::DIR),
         ("GRAVEN_ROOT", item_kind::ROOT),
         ("GRAVEN_EXE", item_kind::EXE),
+        ("GRAVEN_ENV", item_kind::ENV),
         ("GRAVEN_OP_NONE", op_kind::NONE),
         ("GRAVEN_OP_STRING", op_kind::STRING),
         ("GRAVEN_OP_PATH", op_kind::PATH),

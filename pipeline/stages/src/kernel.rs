@@ -104,6 +104,15 @@ impl KernelSource {
                 }
                 executable
             }
+            // What was known of the process, if anything was, is older.
+            KernelRecord::Task(task) => {
+                let executable = task.executable();
+                if !executable.is_empty() {
+                    *known = Program::of(executable);
+                }
+                Arc::clone(&known.executable)
+            }
+            KernelRecord::Moved(_) | KernelRecord::Cgroup(_) => Arc::clone(&known.executable),
             KernelRecord::Exit(exit) => {
                 let executable = Arc::clone(&known.executable);
                 if exit.body.group_dead != 0 {

@@ -95,9 +95,6 @@ fn event(action: &str) -> EventBatch {
 /// A `close` on `cpu` with that CPU's number `seq`.
 fn call(cpu: u32, seq: u64) -> Vec<u8> {
     let header = Header {
-        kind: 0,
-        flags: 0,
-        size: 0,
         seq,
         entry_ns: clock::mono_ns(),
         cgroup_id: 1,
@@ -105,9 +102,8 @@ fn call(cpu: u32, seq: u64) -> Vec<u8> {
         pid: 4_000_000,
         tid: 4_000_000,
         ppid: 1,
-        uid: 0,
-        gid: 0,
         comm: *b"agent\0\0\0\0\0\0\0\0\0\0\0",
+        ..Header::default()
     };
     let body = CallBody {
         exit_ns: header.entry_ns + 7,

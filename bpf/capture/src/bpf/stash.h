@@ -98,11 +98,24 @@ static __always_inline bool in_subtree(void)
 	return bpf_get_current_ancestor_cgroup_id(watched_level) == watched_cgroup_id;
 }
 
+/* Of the task itself; nsproxy has the one for its children. */
+static __always_inline __u32 pid_namespace(struct task_struct *task)
+{
+	struct pid *pid = task->thread_pid;
+	struct pid_namespace *namespace;
+
+	if (!pid)
+		return 0;
+	bpf_probe_read_kernel(&namespace, sizeof(namespace), &pid->numbers[pid->level].ns);
+	return BPF_CORE_READ(namespace, ns.inum);
+}
+
 static __always_inline void fill_header(struct graven_header *header, struct task_struct *task,
 					__u16 kind)
 {
 	__u64 ids = bpf_get_current_pid_tgid();
-	__u64 owner = bpf_get_current_uid_gid();
+	struct nsproxy *namespaces = task->nsproxy;
+	const struct cred *cred = task->cred;
 
 	header->kind = kind;
 	header->flags = 0;
@@ -111,8 +124,15 @@ static __always_inline void fill_header(struct graven_header *header, struct tas
 	header->pid = ids >> 32;
 	header->tid = (__u32)ids;
 	header->ppid = task->real_parent->tgid;
-	header->uid = (__u32)owner;
-	header->gid = owner >> 32;
+	header->uid = cred->uid.val;
+	header->gid = cred->gid.val;
+	header->euid = cred->euid.val;
+	header->egid = cred->egid.val;
+	/* An exiting task has left its namespaces already. */
+	header->mnt_ns = namespaces ? namespaces->mnt_ns->ns.inum : 0;
+	header->net_ns = namespaces ? namespaces->net_ns->ns.inum : 0;
+	header->pid_ns = pid_namespace(task);
+	header->watch = 0;
 	bpf_get_current_comm(header->comm, sizeof(header->comm));
 }
 

@@ -155,7 +155,11 @@ impl Context<'_> {
                 Value::object([("old_tid", u64::from(exec.body.old_tid).into())]),
             ),
             KernelRecord::Exit(exit) => ("process.exited", exit.header.pid, exit_detail(exit)),
-            KernelRecord::Call(_) => return,
+            // The ledger's format has no words for these yet.
+            KernelRecord::Call(_)
+            | KernelRecord::Task(_)
+            | KernelRecord::Moved(_)
+            | KernelRecord::Cgroup(_) => return,
         };
         let header = record.header();
         let body = Body::System { detail: &detail, process: Some(self.process(header)) };
