@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use crossbeam_channel::bounded;
-use graven_capture::{AgentCgroup, Capture, CaptureOptions, Cgroup2, RING_BYTES_DEFAULT};
+use graven_capture::{AgentCgroup, CallSet, Capture, Cgroup2, RING_BYTES_DEFAULT, Watch};
 use graven_stages::clock;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::getppid;
@@ -136,23 +136,23 @@ struct Recorder {
 
 impl Recorder {
     fn start(cgroup: &AgentCgroup) -> anyhow::Result<Self> {
-        let options = CaptureOptions {
-            cgroup_id: cgroup.id(),
-            cgroup_level: cgroup.level(),
-            ring_bytes: RING_BYTES_DEFAULT,
-        };
+        let cgroup = cgroup.path().to_owned();
         let stop = Arc::<AtomicBool>::default();
         let stopping = Arc::clone(&stop);
         let (loaded, ready) = bounded(1);
         let thread = thread::spawn(move || {
-            let mut capture = Capture::load(options)?;
+            let mut capture = Capture::load()?;
+            let mut ring = capture.open_ring(RING_BYTES_DEFAULT)?;
+            let watch = Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false };
+            capture.set_watch(0, &watch)?;
+            capture.watch_cgroup(&cgroup, 0)?;
             loaded.send(())?;
             let mut records = 0;
             while !stopping.load(Ordering::Acquire) {
-                records += capture.poll(POLL, |_| {})? as u64;
+                records += ring.poll(POLL, |_| {})? as u64;
             }
-            records += capture.consume(|_| {}) as u64;
-            let dropped = capture.counters()?.iter().map(|cpu| cpu.dropped).sum();
+            records += ring.consume(|_| {}) as u64;
+            let dropped = ring.counters()?.iter().map(|cpu| cpu.dropped).sum();
             Ok((records, dropped))
         });
         if ready.recv().is_ok() {

@@ -285,6 +285,43 @@ pub struct Op {
 /// Everything the kernel program is to read for a call, in order.
 pub type Plan = [Op; OPS_MAX];
 
+/// Most watches at a time; their indices are 0 to 63.
+pub const WATCHES: usize = 64;
+/// Most rings at a time.
+pub const RINGS: usize = 32;
+/// Most cgroups watched at a time.
+pub const CGROUPS: usize = 16384;
+/// Most executables watched at a time.
+pub const EXECUTABLES: usize = 1024;
+/// Bytes of a watched executable's path, as components deepest first, each with its NUL.
+pub const EXECUTABLE_BYTES: usize = 256;
+
+/// Bits of [`WatchEntry::flags`].
+pub mod watch_flag {
+    /// Exec records carry the environment.
+    pub const WANTS_ENV: u32 = 1 << 0;
+    /// Every call is left out, and a task that leaves is let go.
+    pub const EXCLUSION: u32 = 1 << 1;
+}
+
+/// A watch as the kernel program knows it.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct WatchEntry {
+    /// 0: none; otherwise another number each time that the index is used anew.
+    pub generation: u32,
+    /// Slot of the ring that its records go to.
+    pub ring: u32,
+    /// Bits of [`watch_flag`].
+    pub flags: u32,
+    /// Pending bytes from which the reader is woken.
+    pub wake_bytes: u32,
+    /// Bit n: `x86_64` call n is counted, not recorded.
+    pub left_out: [u64; PLANS / 64],
+}
+
 /// Counters of one ring on one CPU since the ring was opened.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -329,5 +366,7 @@ const _: () = {
     assert!(size_of::<Op>() == 8);
     assert!(offset_of!(Op, max_bytes) == 4);
     assert!(size_of::<Plan>() == 32);
+    assert!(size_of::<WatchEntry>() == 80);
+    assert!(offset_of!(WatchEntry, left_out) == 16);
     assert!(size_of::<CpuCounters>() == 40);
 };

@@ -2,8 +2,8 @@
 //! sides when they are compiled.)
 
 use graven_abi::layout::{
-    ITEMS_BYTES, NO_ARG, OPS_MAX, PLANS, SLACK_BYTES, flag, item_flag, item_kind, kind, op_kind,
-    reason,
+    CGROUPS, EXECUTABLE_BYTES, EXECUTABLES, ITEMS_BYTES, NO_ARG, OPS_MAX, PLANS, RINGS,
+    SLACK_BYTES, WATCHES, flag, item_flag, item_kind, kind, op_kind, reason, watch_flag,
 };
 
 const HEADER: &str = include_str!("../src/bpf/abi.h");
@@ -36,6 +36,11 @@ fn constants_agree() {
         ("GRAVEN_SLACK_BYTES", SLACK_BYTES),
         ("GRAVEN_OPS_MAX", OPS_MAX),
         ("GRAVEN_PLANS", PLANS),
+        ("GRAVEN_WATCHES", WATCHES),
+        ("GRAVEN_RINGS", RINGS),
+        ("GRAVEN_CGROUPS", CGROUPS),
+        ("GRAVEN_EXECUTABLES", EXECUTABLES),
+        ("GRAVEN_EXECUTABLE_BYTES", EXECUTABLE_BYTES),
     ];
     for (name, value) in sizes {
         assert_eq!(value_of(name), value as u64, "{name}");
@@ -62,12 +67,14 @@ fn constants_agree() {
     for (name, value) in words {
         assert_eq!(value_of(name), u64::from(value), "{name}");
     }
-    let reasons = [
+    let numbers = [
         ("GRAVEN_INVENTORY", reason::INVENTORY),
         ("GRAVEN_JOINED", reason::JOINED),
         ("GRAVEN_EXECUTABLE", reason::EXECUTABLE),
+        ("GRAVEN_WANTS_ENV", watch_flag::WANTS_ENV),
+        ("GRAVEN_EXCLUSION", watch_flag::EXCLUSION),
     ];
-    for (name, value) in reasons {
+    for (name, value) in numbers {
         assert_eq!(value_of(name), u64::from(value), "{name}");
     }
     let bytes = [

@@ -13,6 +13,11 @@
 #define GRAVEN_COMM_BYTES 16
 #define GRAVEN_OPS_MAX 4
 #define GRAVEN_PLANS 512
+#define GRAVEN_WATCHES 64
+#define GRAVEN_RINGS 32
+#define GRAVEN_CGROUPS 16384
+#define GRAVEN_EXECUTABLES 1024
+#define GRAVEN_EXECUTABLE_BYTES 256
 
 /* An item may begin anywhere below ITEMS_BYTES (a power of two: offsets are masked with it) and
  * may run over into the slack, which therefore holds one whole PATH_MAX string. */
@@ -166,6 +171,23 @@ struct graven_plan {
 	struct graven_op ops[GRAVEN_OPS_MAX];
 };
 
+enum graven_watch_flag {
+	GRAVEN_WANTS_ENV = 1 << 0, /* exec records carry the environment */
+	GRAVEN_EXCLUSION = 1 << 1, /* leaves out every call; a task that leaves it is let go */
+};
+
+struct graven_watch {
+	__u32 generation; /* 0: none; otherwise another number each time that the index is used anew */
+	__u32 ring;
+	__u32 flags;
+	__u32 wake_bytes;
+	__u64 left_out[GRAVEN_PLANS / 64]; /* bit n: x86_64 call n is counted, not recorded */
+};
+
+struct graven_left_out {
+	__u64 calls[GRAVEN_PLANS];
+};
+
 struct graven_counters {
 	__u64 seq; /* records numbered: emitted + dropped */
 	__u64 emitted;
@@ -197,6 +219,9 @@ _Static_assert(__builtin_offsetof(struct graven_item, len) == 4, "item.len");
 _Static_assert(sizeof(struct graven_op) == 8, "op");
 _Static_assert(__builtin_offsetof(struct graven_op, max_bytes) == 4, "op.max_bytes");
 _Static_assert(sizeof(struct graven_plan) == 32, "plan");
+_Static_assert(sizeof(struct graven_watch) == 80, "watch");
+_Static_assert(__builtin_offsetof(struct graven_watch, left_out) == 16, "watch.left_out");
+_Static_assert(sizeof(struct graven_left_out) == 4096, "left_out");
 _Static_assert(sizeof(struct graven_counters) == 40, "counters");
 
 #endif

@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use graven_capture::{AgentCgroup, Capture, CaptureOptions, Cgroup2, RING_BYTES_DEFAULT};
+use graven_capture::{
+    AgentCgroup, CallSet, Capture, CaptureError, Cgroup2, RING_BYTES_DEFAULT, Ring, Watch,
+};
 use graven_stages::{
     Agent, CgroupLookup, Intake, KernelSource, Losses, OwnRecord, Pipeline, Raw, clock,
 };
@@ -42,11 +45,7 @@ impl CaptureThread {
         let mut paths = cgroups.paths();
         let lookup: CgroupLookup =
             Box::new(move |id| paths.path_of(id).map(|path| path.as_os_str().as_bytes().to_vec()));
-        let options = CaptureOptions {
-            cgroup_id: cgroup.id(),
-            cgroup_level: cgroup.level(),
-            ring_bytes: RING_BYTES_DEFAULT,
-        };
+        let path = cgroup.path().to_owned();
         let stop = Arc::<AtomicBool>::default();
         let drain = Drain {
             source: KernelSource::new(agent, lookup),
@@ -59,11 +58,11 @@ impl CaptureThread {
         let (loaded, ready) = oneshot::channel();
         let (finished, ended) = oneshot::channel();
         thread::Builder::new().name("graven-capture".into()).spawn(move || {
-            match Capture::load(options) {
-                Ok(capture) => {
+            match watch(&path) {
+                Ok((_capture, ring)) => {
                     // The other end waits for it; without one the run is over anyway.
                     drop(loaded.send(Ok(())));
-                    drop(finished.send(drain.run(capture)));
+                    drop(finished.send(drain.run(ring)));
                 }
                 Err(error) => drop(loaded.send(Err(error))),
             }
@@ -79,6 +78,16 @@ impl CaptureThread {
     }
 }
 
+/// Loads the kernel program with one watch, for every call in one cgroup. It ends with the capture.
+fn watch(cgroup: &Path) -> Result<(Capture, Ring), CaptureError> {
+    let mut capture = Capture::load()?;
+    let ring = capture.open_ring(RING_BYTES_DEFAULT)?;
+    let watch = Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false };
+    capture.set_watch(0, &watch)?;
+    capture.watch_cgroup(cgroup, 0)?;
+    Ok((capture, ring))
+}
+
 /// The loop between ring and intake. It waits where intake does; what the ring cannot hold meanwhile
 /// is counted by the kernel and becomes a gap.
 struct Drain {
@@ -92,11 +101,11 @@ struct Drain {
 }
 
 impl Drain {
-    fn run(mut self, mut capture: Capture) -> anyhow::Result<()> {
+    fn run(mut self, mut ring: Ring) -> anyhow::Result<()> {
         let (mut tick_ns, mut count_ns) = (clock::mono_ns(), clock::mono_ns());
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
-            let records = self.poll(&mut capture)?;
+            let records = self.poll(&mut ring)?;
             let now_ns = clock::mono_ns();
             if now_ns - tick_ns > TICK_NS {
                 tick_ns = now_ns;
@@ -105,13 +114,13 @@ impl Drain {
             }
             if now_ns - count_ns > COUNT_NS {
                 count_ns = now_ns;
-                self.count(&capture)?;
+                self.count(&ring)?;
             }
             if stopping && records == 0 && (self.keep_going || !self.end_stragglers()) {
                 break;
             }
         }
-        self.count(&capture)?;
+        self.count(&ring)?;
         let gaps = self.source.finish();
         self.record(gaps)
     }
@@ -142,10 +151,10 @@ impl Drain {
     }
 
     /// Takes over what is in the ring; returns the number of records.
-    fn poll(&mut self, capture: &mut Capture) -> anyhow::Result<usize> {
+    fn poll(&mut self, ring: &mut Ring) -> anyhow::Result<usize> {
         let mut closed = Ok(());
         let Self { source, intake, .. } = self;
-        let records = capture.poll(POLL, |bytes| {
+        let records = ring.poll(POLL, |bytes| {
             source.push(bytes);
             if closed.is_ok()
                 && let Some(batch) = source.take_full()
@@ -160,8 +169,8 @@ impl Drain {
         Ok(records)
     }
 
-    fn count(&mut self, capture: &Capture) -> anyhow::Result<()> {
-        let gaps = self.source.count(&capture.counters()?, capture.recursion_misses()?);
+    fn count(&mut self, ring: &Ring) -> anyhow::Result<()> {
+        let gaps = self.source.count(&ring.counters()?, ring.recursion_misses()?);
         self.losses.set(self.source.losses());
         self.record(gaps)
     }
