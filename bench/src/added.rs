@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use crossbeam_channel::bounded;
-use graven_capture::{AgentCgroup, CallSet, Capture, Cgroup2, RING_BYTES_DEFAULT, Watch};
+use graven_capture::{
+    AgentCgroup, CallSet, Capture, Cgroup2, EmptyPair, RING_BYTES_DEFAULT, Watch,
+};
 use graven_stages::clock;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::getppid;
@@ -57,15 +59,27 @@ pub(crate) fn figures(dir: &Path) -> anyhow::Result<Vec<Figure>> {
     for call in calls {
         alone.push(looped(call, &file, None)?);
     }
+    let empty = EmptyPair::load()?;
+    let mut floor = Vec::new();
+    for call in calls {
+        floor.push(looped(call, &file, None)?);
+    }
+    drop(empty);
     let cgroup = Cgroup2::find()?.create(&format!("bench-{}", std::process::id()))?;
     let recorder = Recorder::start(&cgroup)?;
     let mut figures = Vec::new();
-    for (call, alone_ns) in calls.into_iter().zip(alone) {
+    for ((call, alone_ns), floor_ns) in calls.into_iter().zip(alone).zip(floor) {
         let elsewhere_ns = looped(call, &file, None)?;
         let traced_ns = looped(call, &file, Some(&cgroup))?;
         let name = call.name();
         figures.extend([
             Figure::new(GROUP, format!("{name}, no capture"), "ns", alone_ns),
+            Figure::new(
+                GROUP,
+                format!("  {name}, added by an empty pair of programs"),
+                "ns",
+                floor_ns - alone_ns,
+            ),
             Figure::new(
                 GROUP,
                 format!("  {name}, added outside the cgroup"),

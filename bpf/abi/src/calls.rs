@@ -39,7 +39,8 @@ impl CallSet {
     pub fn security() -> Self {
         let mut set = Self::ALL;
         for sysno in table::routine() {
-            set.remove(sysno);
+            let (word, bit) = place(sysno);
+            set.bits[word] &= !bit;
         }
         set
     }
@@ -61,6 +62,16 @@ impl CallSet {
         Ok(set)
     }
 
+    /// The calls of this set that are not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut bits = self.bits;
+        for (word, removed) in bits.iter_mut().zip(other.bits) {
+            *word &= !removed;
+        }
+        Self { bits }
+    }
+
     /// Whether call `nr` is in the set; a number from 512 on always is.
     #[must_use]
     pub fn contains(&self, nr: u32) -> bool {
@@ -72,11 +83,6 @@ impl CallSet {
     #[must_use]
     pub fn left_out(&self) -> [u64; PLANS / 64] {
         self.bits.map(|word| !word)
-    }
-
-    fn remove(&mut self, sysno: Sysno) {
-        let (word, bit) = place(sysno);
-        self.bits[word] &= !bit;
     }
 }
 
@@ -131,6 +137,8 @@ mod tests {
     fn names_make_a_set_and_a_wrong_one_is_told() {
         let set = CallSet::of(["openat", "kill"]).expect("both are calls");
         assert!(set.contains(257) && set.contains(62) && !set.contains(2));
+        let rest = CallSet::ALL.without(&set);
+        assert!(!rest.contains(257) && rest.contains(2) && set.without(&set) == CallSet::NONE);
         assert_eq!(format!("{set:?}"), r#"{"kill", "openat"}"#);
         let error = CallSet::of(["openat", "opennat"]).expect_err("no such call");
         assert_eq!((error.name.as_str(), error.nearest), ("opennat", "openat"));

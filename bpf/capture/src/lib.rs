@@ -11,6 +11,8 @@
 
 mod capture;
 mod cgroup;
+#[cfg(feature = "bench")]
+mod empty;
 mod error;
 mod guard;
 mod probe;
@@ -21,6 +23,8 @@ pub use capture::{Capture, RING_BYTES_DEFAULT, RING_BYTES_MIN, Ring, RingSlot, W
 pub use graven_abi::CallSet;
 
 pub use cgroup::{AgentCgroup, Cgroup2, CgroupPaths};
+#[cfg(feature = "bench")]
+pub use empty::EmptyPair;
 pub use error::CaptureError;
 pub use guard::{DISARM, Guard, GuardOutcome, run as run_guard};
 pub use probe::{Tier, probe};

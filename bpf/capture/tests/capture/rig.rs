@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -44,6 +44,39 @@ pub(crate) fn cgroup(purpose: &str) -> AgentCgroup {
     Cgroup2::find().expect("cgroup2 is mounted").create(&name).expect("root may make a cgroup")
 }
 
+/// This test's own executable, about to run a scenario of [`crate::subject`].
+pub(crate) fn subject(scenario: &str, directory: &Path) -> Command {
+    let exe = std::env::current_exe().expect("this test's path");
+    let mut subject = command(exe.as_os_str()).expect("it is executable");
+    subject.args(["--ignored", "--nocapture", "--exact", "subject::run"]);
+    subject.env("GRAVEN_SCENARIO", scenario).env("GRAVEN_DIRECTORY", directory);
+    subject.stdout(Stdio::null());
+    subject
+}
+
+/// Everything that is in the ring. The records live as long as the test.
+pub(crate) fn drained(ring: &mut Ring) -> Vec<KernelRecord<'static>> {
+    let mut records = Vec::new();
+    ring.consume(|bytes| records.push(parse(bytes.to_vec().leak()).expect("well-formed")));
+    records
+}
+
+/// The names of the calls, in order.
+pub(crate) fn calls(records: &[KernelRecord<'_>]) -> Vec<String> {
+    let name = |record: &KernelRecord<'_>| match record {
+        KernelRecord::Call(call) => Some(decode(call).name.into_owned()),
+        _ => None,
+    };
+    records.iter().filter_map(name).collect()
+}
+
+/// Runs a shell script in the cgroup, to its end.
+pub(crate) fn shell(script: &str, cgroup: &AgentCgroup) {
+    let mut shell = command("sh".as_ref()).expect("sh is in PATH");
+    let mut child = spawn(shell.args(["-c", script]), cgroup).expect("sh starts");
+    assert!(child.wait().expect("wait").success(), "{script}");
+}
+
 /// A watch for all calls, which feeds `ring`.
 pub(crate) fn all(ring: &Ring) -> Watch {
     Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false }
@@ -68,11 +101,8 @@ impl Trace {
         let mut paths = Cgroup2::find().expect("cgroup2 is mounted").paths();
         let directory = TempDir::new().expect("a temporary directory");
         let (_capture, mut ring) = watching(&cgroup, RING_BYTES);
-        let exe = std::env::current_exe().expect("this test's path");
-        let mut subject = command(exe.as_os_str()).expect("it is executable");
-        subject.args(["--ignored", "--nocapture", "--exact", "subject::run"]);
-        subject.env("GRAVEN_SCENARIO", scenario).env("GRAVEN_DIRECTORY", directory.path());
-        let mut child = spawn(subject.stdout(Stdio::null()), &cgroup).expect("it starts");
+        let mut subject = subject(scenario, directory.path());
+        let mut child = spawn(&mut subject, &cgroup).expect("it starts");
 
         let mut records = Vec::new();
         let mut keep = |bytes: &[u8]| records.push(bytes.to_vec());
