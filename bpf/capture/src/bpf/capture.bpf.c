@@ -169,13 +169,24 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+static __noinline int emit_fork(struct stash *stash, struct task_struct *parent,
+				struct task_struct *child)
 {
 	struct {
 		struct graven_header header;
 		struct graven_fork fork;
 	} record = {};
+
+	fill_header(&record.header, parent, GRAVEN_FORK, cgroup_of(parent), stash->pid_ns);
+	record.fork.child_pid = child->tgid;
+	record.fork.child_tid = child->pid;
+	emit(stash->claim, &record.header, sizeof(record));
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
 	struct stash *stash = followed(parent), *inherited;
 	struct graven_watch *watch;
 
@@ -193,10 +204,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		if (watch)
 			COUNT(watch, stash_failed);
 	}
-	fill_header(&record.header, parent, GRAVEN_FORK, cgroup_of(parent), stash->pid_ns);
-	record.fork.child_pid = child->tgid;
-	record.fork.child_tid = child->pid;
-	emit(stash->claim, &record.header, sizeof(record));
+	emit_fork(stash, parent, child);
 	return 0;
 }
 
@@ -283,22 +291,29 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(on_exit, struct task_struct *task)
+static __noinline int emit_exit(struct stash *stash, struct task_struct *task)
 {
-	struct stash *stash = followed(task);
 	struct {
 		struct graven_header header;
 		struct graven_exit exit;
 	} record = {};
 
-	if (!stash)
-		return 0;
-	if (stash->state == IN_CALL)
-		end_without_return(stash);
 	fill_header(&record.header, task, GRAVEN_EXIT, cgroup_of(task), stash->pid_ns);
 	record.exit.status = task->exit_code;
 	record.exit.group_dead = BPF_CORE_READ(task, signal, live.counter) == 0;
 	emit(stash->claim, &record.header, sizeof(record));
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+	struct stash *stash = followed(task);
+
+	if (!stash)
+		return 0;
+	if (stash->state == IN_CALL)
+		end_without_return(stash);
+	emit_exit(stash, task);
 	return 0;
 }

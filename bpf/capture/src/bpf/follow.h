@@ -85,14 +85,26 @@ static __always_inline struct stash *followed(struct task_struct *task)
 	return index == NO_WATCH ? 0 : adopt(task, index, GRAVEN_JOINED);
 }
 
-/* The task is in another cgroup than before, or its watch was dropped. Returns the stash to go on with,
- * or none. Leaving is no way out: where no watch is on the new cgroup, the old one goes on. */
-static __noinline struct stash *reconsider(struct stash *stash, struct task_struct *task)
+/* Not inlined, nor is anything else with a record on its stack: of the 512 bytes that all calls below one
+ * another have together, a walk needs most. */
+static __noinline int emit_moved(struct stash *stash, struct task_struct *task, __u64 to_cgroup)
 {
 	struct {
 		struct graven_header header;
 		struct graven_moved moved;
 	} record = {};
+
+	fill_header(&record.header, task, GRAVEN_MOVED, to_cgroup, stash->pid_ns);
+	record.moved.from_cgroup = stash->cgroup_id;
+	record.moved.to_cgroup = to_cgroup;
+	emit(stash->claim, &record.header, sizeof(record));
+	return 0;
+}
+
+/* The task is in another cgroup than before, or its watch was dropped. Returns the stash to go on with,
+ * or none. Leaving is no way out: where no watch is on the new cgroup, the old one goes on. */
+static __noinline struct stash *reconsider(struct stash *stash, struct task_struct *task)
+{
 	__u64 claim = stash->claim, cgroup_id = cgroup_of(task);
 	__u32 next = watch_on(cgroup_id);
 	struct graven_watch *watch = watch_of(claim);
@@ -101,10 +113,7 @@ static __noinline struct stash *reconsider(struct stash *stash, struct task_stru
 	if (next != NO_WATCH && !watch_at(next))
 		next = NO_WATCH;
 	if (watch) {
-		fill_header(&record.header, task, GRAVEN_MOVED, cgroup_id, stash->pid_ns);
-		record.moved.from_cgroup = stash->cgroup_id;
-		record.moved.to_cgroup = cgroup_id;
-		emit(claim, &record.header, sizeof(record));
+		emit_moved(stash, task, cgroup_id);
 		let_go = watch->flags & GRAVEN_EXCLUSION;
 		stash->cgroup_id = cgroup_id;
 	}

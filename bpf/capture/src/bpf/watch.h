@@ -132,14 +132,13 @@ static __always_inline __u64 cgroup_of(struct task_struct *task)
 /* Of the task itself; nsproxy has the one for its children. */
 static __always_inline __u32 pid_namespace(struct task_struct *task)
 {
-	struct pid *pid = task->thread_pid;
+	/* Read as a number: Linux 6.1 allows no arithmetic on a pointer whose type it knows. */
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 	struct pid_namespace *namespace = 0;
 
-	if (!pid)
-		return 0;
 	bpf_probe_read_kernel(&namespace, sizeof(namespace),
 			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-				      pid->level * bpf_core_type_size(struct upid) +
+				      BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid) +
 				      bpf_core_field_offset(struct upid, ns));
 	return BPF_CORE_READ(namespace, ns.inum);
 }
