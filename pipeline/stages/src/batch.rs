@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use graven_ledger::{BlockHeader, Receipt, Step};
+use graven_ledger::{BlockHeader, Lines, Receipt, Step};
 use graven_record::event::Admission;
 use graven_record::{DraftBatch, Gap, Hash, Value, ValueError};
 use tokio::sync::oneshot;
@@ -171,6 +171,16 @@ pub(crate) struct Sequenced {
     pub(crate) acknowledgement: Acknowledgement,
     /// `None` for a seal that time alone brought about.
     pub(crate) ticket: Option<Ticket>,
+}
+
+impl Sequenced {
+    /// The lines to be appended, in order.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Lines> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Append(lines) => Some(lines),
+            Step::Seal(_) => None,
+        })
+    }
 }
 
 /// What the sealer has to know of durable records.

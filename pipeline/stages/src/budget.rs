@@ -77,6 +77,12 @@ impl ByteBudget {
         self.0.freed.notify_all();
     }
 
+    /// Bytes that may be on their way at once.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.0.max
+    }
+
     /// Bytes on their way.
     #[must_use]
     pub fn used(&self) -> usize {

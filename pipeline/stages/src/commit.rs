@@ -8,6 +8,7 @@ use graven_record::Hash;
 use graven_sink::CommittedBatch;
 
 use crate::batch::{Durable, Sequenced};
+use crate::clock;
 use crate::counters::Counters;
 use crate::stage::StageError;
 use crate::window::WindowWriter;
@@ -52,16 +53,19 @@ impl Committer {
     }
 
     fn write(&mut self, sequenced: &Sequenced) -> Result<u64, StageError> {
-        for lines in appended(sequenced) {
+        let mut bytes = 0;
+        for lines in sequenced.lines() {
             self.segments.append(lines)?;
+            bytes += lines.bytes.len() as u64;
         }
-        Ok(bytes_of(sequenced))
+        Ok(bytes)
     }
 
     fn sync(&mut self, unsynced_bytes: u64) -> Result<(), StageError> {
         if unsynced_bytes > 0 {
+            let since_ns = clock::mono_ns();
             self.segments.sync()?;
-            self.counters.synced(unsynced_bytes);
+            self.counters.synced(unsynced_bytes, since_ns);
         }
         Ok(())
     }
@@ -77,7 +81,8 @@ impl Committer {
                 Step::Append(lines) => Durable::Leaves(self.pass_by(lines)),
                 Step::Seal(header) => Durable::Block(Box::new(header)),
             };
-            self.sealer.send(durable).map_err(|_| StageError::Lost("seal"))?;
+            let meter = &self.counters.commit;
+            meter.send(&self.sealer, durable).map_err(|_| StageError::Lost("seal"))?;
         }
         Ok(())
     }
@@ -86,20 +91,10 @@ impl Committer {
     fn pass_by(&self, lines: Lines) -> Vec<Hash> {
         let count = lines.leaves.len() as u64;
         self.counters.committed(count);
+        self.counters.commit.passed(count, lines.bytes.len() as u64);
         if let Some(window) = &self.window {
             window.push(CommittedBatch { first: lines.first, count, lines: lines.bytes });
         }
         lines.leaves
     }
-}
-
-fn appended(sequenced: &Sequenced) -> impl Iterator<Item = &Lines> {
-    sequenced.steps.iter().filter_map(|step| match step {
-        Step::Append(lines) => Some(lines),
-        Step::Seal(_) => None,
-    })
-}
-
-fn bytes_of(sequenced: &Sequenced) -> u64 {
-    appended(sequenced).map(|lines| lines.bytes.len() as u64).sum()
 }

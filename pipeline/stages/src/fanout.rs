@@ -1,10 +1,12 @@
 //! Fan-out: brings each sink what it lacks, behind the commit and never in its way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use graven_ledger::{LedgerError, Paths, SegmentCursor};
 use graven_sink::{CommittedBatch, Sink, SinkError};
 
+use crate::counters::SinkMeter;
 use crate::window::Window;
 
 /// Bytes read from the segments at a time for a sink that lags.
@@ -40,13 +42,19 @@ pub struct SinkReport {
 }
 
 /// Delivers to one sink until commit has ended and everything is delivered.
-pub(crate) async fn deliver(mut sink: Box<dyn Sink>, window: Window, paths: Paths) -> SinkReport {
+pub(crate) async fn deliver(
+    mut sink: Box<dyn Sink>,
+    window: Window,
+    paths: Paths,
+    meter: Arc<SinkMeter>,
+) -> SinkReport {
     let name = sink.name().to_owned();
     let mut cursor = 0;
-    let delivered = follow(sink.as_mut(), window, &paths, &mut cursor).await;
+    let delivered = follow(sink.as_mut(), window, &paths, &mut cursor, &meter).await;
     let closed = sink.close().await.map_err(DeliveryError::from);
     let failure = delivered.and(closed).err().map(|error| {
         tracing::error!(sink = name, cursor, %error, "the sink has stopped; the ledger keeps its records");
+        meter.failed(&error.to_string());
         error.to_string()
     });
     SinkReport { name, cursor, failure }
@@ -57,9 +65,11 @@ async fn follow(
     mut window: Window,
     paths: &Paths,
     cursor: &mut u64,
+    meter: &SinkMeter,
 ) -> Result<(), DeliveryError> {
     *cursor = sink.cursor().await?;
     let durable = window.durable();
+    meter.reached(*cursor, durable);
     if *cursor > durable {
         let sink = sink.name().to_owned();
         return Err(SinkError::Fork { sink, index: durable }.into());
@@ -77,6 +87,7 @@ async fn follow(
                 None => read_segments(&mut segments, paths, *cursor, durable)?,
             };
             *cursor = append(sink, &batch, &window).await?;
+            meter.reached(*cursor, durable);
         }
         if draining {
             return Ok(());

@@ -15,13 +15,14 @@ use crate::batch::{OwnBody, OwnRecord};
 use crate::budget::{ByteBudget, Closed};
 use crate::clock::{self, Clock};
 use crate::commit::Committer;
-use crate::counters::{Counters, Losses};
+use crate::counters::{Counters, Losses, SinkMeter};
 use crate::facts;
 use crate::fanout::{SinkReport, deliver};
 use crate::heartbeat::Heartbeat;
 use crate::intake::{Intake, QUEUE_BATCHES};
 use crate::kernel::gap_record;
 use crate::normalize::Normalizer;
+use crate::observe::Observer;
 use crate::seal::Sealer;
 use crate::sequence::{BLOCK_MS_MAX, Sequencer};
 use crate::stage::{Stage, StageEnded, StageError};
@@ -81,6 +82,7 @@ pub struct Pipeline {
     ended: oneshot::Receiver<Outcome>,
     failure: Option<PipelineError>,
     sinks: Vec<oneshot::Receiver<SinkReport>>,
+    observer: Observer,
 }
 
 /// Why the graph stopped.
@@ -133,17 +135,17 @@ impl Pipeline {
         sinks: Vec<Box<dyn Sink>>,
         options: &PipelineOptions,
     ) -> Self {
-        let (run, counters, clock) =
-            (Arc::new(run), Arc::<Counters>::default(), Arc::<Clock>::default());
+        let counters = Arc::new(Counters::over(ledger.chain.size()));
+        let (run, clock) = (Arc::new(run), Arc::<Clock>::default());
         let (intake, jobs, order) = Intake::new(ByteBudget::new(options.budget_bytes));
         let first = first_records(&ledger, &run, tiers, options);
         let (to_commit, sequenced) = bounded(QUEUE_BATCHES);
         let (to_seal, durable) = bounded(QUEUE_BATCHES);
         let (writer, reader) = window(ledger.chain.size());
-        let sinks: Vec<_> = sinks
+        let (sink_meters, sinks): (Vec<_>, Vec<_>) = sinks
             .into_iter()
             .map(|sink| fan_out(sink, reader.clone(), ledger.paths.clone()))
-            .collect();
+            .unzip();
 
         let normalizer = Normalizer {
             run: Arc::clone(&run),
@@ -157,6 +159,7 @@ impl Pipeline {
             block_ms_max: options.block_ms_max,
             order,
             committer: to_commit,
+            counters: Arc::clone(&counters),
             due_ns: None,
         };
         let group_commit = Committer {
@@ -196,16 +199,20 @@ impl Pipeline {
             tracing::debug!("the graph ended before its first record");
         }
         let losses = Losses::default();
-        let heartbeat = Heartbeat {
+        let observer = Observer {
             intake: intake.clone(),
             counters: Arc::clone(&counters),
             clock,
             losses: losses.clone(),
+            sinks: sink_meters.into(),
+        };
+        let heartbeat = Heartbeat {
+            observer: observer.clone(),
             run: Arc::clone(&run),
             every_s: options.heartbeat_s,
         }
         .start();
-        Self { intake, counters, losses, run, heartbeat, ended, failure: None, sinks }
+        Self { intake, counters, losses, run, heartbeat, ended, failure: None, sinks, observer }
     }
 
     /// The door for batches.
@@ -218,6 +225,12 @@ impl Pipeline {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// Sees how the run is doing, from any thread and for as long as it likes.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Where sources report their losses for the heartbeats.
@@ -279,14 +292,16 @@ fn fan_out(
     sink: Box<dyn Sink>,
     window: crate::window::Window,
     paths: graven_ledger::Paths,
-) -> oneshot::Receiver<SinkReport> {
+) -> (Arc<SinkMeter>, oneshot::Receiver<SinkReport>) {
     let (sender, report) = oneshot::channel();
+    let meter = Arc::new(SinkMeter::new(sink.name()));
+    let metered = Arc::clone(&meter);
     let arbiter = Arbiter::new();
     arbiter.spawn(async move {
-        drop(sender.send(deliver(sink, window, paths).await));
+        drop(sender.send(deliver(sink, window, paths, metered).await));
         Arbiter::current().stop();
     });
-    report
+    (meter, report)
 }
 
 /// What a run writes before anything else. Source: `schemas/format.md`, section 1.2.

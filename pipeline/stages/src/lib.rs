@@ -11,12 +11,15 @@ mod commit;
 mod counters;
 mod facts;
 mod fanout;
+mod figures;
 mod gaps;
 mod graph;
 mod heartbeat;
 mod intake;
 mod kernel;
+mod meter;
 mod normalize;
+mod observe;
 mod seal;
 mod sequence;
 mod stage;
@@ -30,8 +33,12 @@ pub use budget::{ByteBudget, Closed, Permit};
 pub use counters::{Counters, Losses};
 pub use facts::{boot_id, host_name};
 pub use fanout::{DeliveryError, SinkReport};
+pub use figures::{
+    ClockFigures, Figures, IntakeFigures, KernelFigures, Latency, SinkFigures, StageFigures,
+};
 pub use graph::{BUDGET_BYTES, HEARTBEAT_S, Pipeline, PipelineError, PipelineOptions, Summary};
 pub use intake::Intake;
 pub use kernel::{CgroupLookup, KernelSource};
+pub use observe::Observer;
 pub use sequence::BLOCK_MS_MAX;
 pub use stage::StageError;

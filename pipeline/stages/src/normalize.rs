@@ -34,6 +34,7 @@ impl Normalizer {
                 Raw::Own(records) => self.own(&records, &mut drafts),
             }
             self.counters.rejected(rejected.len() as u64);
+            self.counters.normalize.passed(drafts.drafts().len() as u64, drafts.bytes_len() as u64);
             // The sequencer is gone only where the whole graph is going.
             drop(reply.send(Normalized { drafts, lines, rejected, ticket }));
         }
@@ -72,7 +73,10 @@ impl Normalizer {
         for OwnRecord { action, subject: (kind, id), body, mono_ns } in records {
             let body = match body {
                 OwnBody::System(detail) => Body::System { detail, process: None },
-                OwnBody::Gap(gap) => Body::Gap(gap.clone()),
+                OwnBody::Gap(gap) => {
+                    self.counters.gap();
+                    Body::Gap(gap.clone())
+                }
             };
             let draft = self.run.own(action, (kind, id), body, self.clock.at(*mono_ns));
             if let Err(oversized) = drafts.push(&draft) {

@@ -22,7 +22,10 @@ impl Sealer {
     pub(crate) fn run(mut self) -> Result<(), StageError> {
         while let Ok(durable) = self.durable.recv() {
             match durable {
-                Durable::Leaves(leaves) => self.blocks.append(&leaves)?,
+                Durable::Leaves(leaves) => {
+                    self.blocks.append(&leaves)?;
+                    self.counters.seal.passed(leaves.len() as u64, size_of_val(&*leaves) as u64);
+                }
                 Durable::Block(header) => {
                     let header = self.blocks.seal(*header, clock::unix_s())?;
                     tracing::debug!(height = header.height, size = header.size, "sealed a block");

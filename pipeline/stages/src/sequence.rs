@@ -1,5 +1,6 @@
 //! Sequence: one thread a ledger gives every record its place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -7,6 +8,7 @@ use graven_ledger::{Chain, Receipt, Run, Step};
 
 use crate::batch::{Acknowledgement, Normalized, Sequenced};
 use crate::clock;
+use crate::counters::Counters;
 use crate::stage::StageError;
 
 /// Age at which a block is sealed, in milliseconds from sequencing its first record.
@@ -22,6 +24,7 @@ pub(crate) struct Sequencer {
     pub(crate) block_ms_max: u64,
     pub(crate) order: Receiver<Receiver<Normalized>>,
     pub(crate) committer: Sender<Sequenced>,
+    pub(crate) counters: Arc<Counters>,
     /// When the open block is due, on `CLOCK_MONOTONIC`.
     pub(crate) due_ns: Option<u64>,
 }
@@ -80,6 +83,10 @@ impl Sequencer {
     }
 
     fn pass_on(&self, sequenced: Sequenced) -> Result<(), StageError> {
-        self.committer.send(sequenced).map_err(|_| StageError::Lost("commit"))
+        let meter = &self.counters.sequence;
+        for lines in sequenced.lines() {
+            meter.passed(lines.leaves.len() as u64, lines.bytes.len() as u64);
+        }
+        meter.send(&self.committer, sequenced).map_err(|_| StageError::Lost("commit"))
     }
 }

@@ -1,0 +1,80 @@
+//! The observer: reads what the stages count, and holds nothing up.
+
+use std::sync::Arc;
+
+use graven_record::Value;
+
+use crate::clock::Clock;
+use crate::counters::{Counters, Losses, SinkMeter};
+use crate::figures::{ClockFigures, Figures, IntakeFigures, KernelFigures};
+use crate::intake::Intake;
+
+/// Sees how a run is doing.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    pub(crate) intake: Intake,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) losses: Losses,
+    pub(crate) sinks: Arc<[Arc<SinkMeter>]>,
+}
+
+impl Observer {
+    /// The figures at this moment. Each is exact; they are not read at one instant.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let Self { intake, counters, clock, sinks, .. } = self;
+        let (budget, sample, size) = (intake.budget(), clock.fresh(), counters.size());
+        Figures {
+            size,
+            sealed_size: counters.sealed_size(),
+            records: counters.records(),
+            bytes: counters.bytes(),
+            syncs: counters.syncs(),
+            blocks: counters.blocks(),
+            rejected: counters.rejections(),
+            gaps: counters.gaps(),
+            intake: IntakeFigures {
+                used_bytes: budget.used() as u64,
+                max_bytes: budget.max() as u64,
+                waited_us: budget.waited_us(),
+            },
+            stages: vec![
+                counters.normalize.figures("normalize"),
+                counters.sequence.figures("sequence"),
+                counters.commit.figures("commit"),
+                counters.seal.figures("seal"),
+            ],
+            sync: counters.sync.latency(),
+            sinks: sinks.iter().map(|sink| sink.figures(size)).collect(),
+            clock: ClockFigures {
+                synchronised: sample.synchronised,
+                max_error_ns: sample.max_error_ns,
+            },
+            kernel: KernelFigures::default(),
+        }
+    }
+
+    /// What a heartbeat says.
+    pub(crate) fn to_value(&self) -> Value {
+        let (sample, budget) = (self.clock.fresh(), self.intake.budget());
+        Value::object([
+            (
+                "clock",
+                Value::object([
+                    ("max_error_ns", sample.max_error_ns.into()),
+                    ("synchronised", sample.synchronised.into()),
+                ]),
+            ),
+            ("counters", self.counters.to_value()),
+            (
+                "intake",
+                Value::object([
+                    ("used_bytes", (budget.used() as u64).into()),
+                    ("waited_us", budget.waited_us().into()),
+                ]),
+            ),
+            ("losses", self.losses.get()),
+        ])
+    }
+}
