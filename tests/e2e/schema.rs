@@ -199,6 +199,9 @@ fn bad_events() -> Vec<String> {
         [
             "heartbeat",
             "block.opened",
+            "process.x",
+            "cgroup.x",
+            "capture.x",
             "ledger.x",
             "pipeline.started",
             "policy.x",
