@@ -6,7 +6,7 @@ use graven_record::Value;
 
 use crate::clock::Clock;
 use crate::counters::{Counters, Losses, SinkMeter};
-use crate::figures::{ClockFigures, Figures, IntakeFigures, KernelFigures};
+use crate::figures::{ClockFigures, Figures, IntakeFigures};
 use crate::intake::Intake;
 
 /// Sees how a run is doing.
@@ -51,7 +51,7 @@ impl Observer {
                 synchronised: sample.synchronised,
                 max_error_ns: sample.max_error_ns,
             },
-            kernel: KernelFigures::default(),
+            kernel: self.losses.get().unwrap_or_default(),
         }
     }
 
@@ -74,7 +74,7 @@ impl Observer {
                     ("waited_us", budget.waited_us().into()),
                 ]),
             ),
-            ("losses", self.losses.get()),
+            ("losses", self.losses.to_value()),
         ])
     }
 }

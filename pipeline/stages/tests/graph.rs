@@ -14,7 +14,8 @@ use graven_ledger::{Paths, Run, SegmentCursor};
 use graven_record::Value;
 use graven_sink::{CommittedBatch, Sink, SinkError};
 use graven_stages::{
-    Agent, EventBatch, Intake, KernelSource, Pipeline, PipelineOptions, Raw, Summary, clock,
+    Agent, Agents, EventBatch, Intake, KernelSource, Pipeline, PipelineOptions, Raw, Summary,
+    Watched, clock,
 };
 use graven_verify::{Trust, Verdict, verify};
 use tempfile::TempDir;
@@ -154,7 +155,9 @@ fn losses_and_malformed_records_become_gaps() {
     home.run(Vec::new(), |intake| {
         let agent =
             Agent { id: "agent".into(), trace_id: "6f9619ff-8b86-4011-b42d-00cf4fc96400".into() };
-        let mut source = KernelSource::new(agent, Box::new(|_| Some(b"/graven/test".to_vec())));
+        let agents = Agents::default();
+        agents.set(0, Watched::new(agent, "graven exec"));
+        let mut source = KernelSource::new(agents, Box::new(|_| Some(b"/graven/test".to_vec())));
         for seq in (0..10).chain(13..20) {
             source.push(&call(0, seq));
         }

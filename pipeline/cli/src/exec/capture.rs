@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use graven_capture::{AgentCgroup, Capture, CaptureOptions, Cgroup2, RING_BYTES_DEFAULT};
 use graven_stages::{
-    Agent, CgroupLookup, Intake, KernelSource, Losses, OwnRecord, Pipeline, Raw, clock,
+    Agent, Agents, CgroupLookup, Intake, KernelSource, Losses, OwnRecord, Pipeline, Raw, Watched,
+    clock,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
@@ -23,6 +24,9 @@ const TICK_NS: u64 = 100_000_000;
 
 /// How often the kernel's counters are read.
 const COUNT_NS: u64 = 1_000_000_000;
+
+/// Index of the one watch.
+const WATCH: u32 = 0;
 
 /// A running capture.
 pub(super) struct CaptureThread {
@@ -47,9 +51,11 @@ impl CaptureThread {
             cgroup_level: cgroup.level(),
             ring_bytes: RING_BYTES_DEFAULT,
         };
+        let agents = Agents::default();
+        agents.set(WATCH, Watched::new(agent, "graven exec"));
         let stop = Arc::<AtomicBool>::default();
         let drain = Drain {
-            source: KernelSource::new(agent, lookup),
+            source: KernelSource::new(agents, lookup),
             intake: pipeline.intake(),
             losses: pipeline.losses(),
             stop: Arc::clone(&stop),
@@ -119,7 +125,7 @@ impl Drain {
     /// Kills what has left the cgroup and is still followed, so that nothing runs on unrecorded; its end comes
     /// as a record. False where nothing is left.
     fn end_stragglers(&mut self) -> bool {
-        let Some(alive) = self.source.alive() else {
+        let Some(alive) = self.source.alive(WATCH) else {
             tracing::warn!("records were lost: whether a process has left the cgroup is not known");
             return false;
         };
