@@ -267,3 +267,35 @@ fn executable_from_proc(pid: u32) -> Vec<u8> {
         .map(|path| path.into_os_string().into_vec())
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use graven_abi::layout::{ExecBody, ItemHeader};
+
+    use super::*;
+    use crate::agents::Agent;
+
+    /// The batch itself, not only the ledger, is without the values of variables that nobody asked for.
+    #[test]
+    fn a_batch_holds_the_chosen_variables_alone() {
+        let block = b"PATH=/bin\0SECRET=hunter2\0PATHS=hunter2\0PATH";
+        let env = ItemHeader { arg: 0, kind: item_kind::ENV, err: 0, len: 0, flags: 0 };
+        let body = ExecBody { old_tid: 1, items_bytes: 0 };
+        let batch_of = |environment: &[&str]| {
+            let agents = Agents::default();
+            let agent = Agent { id: "a".into(), trace_id: "t".into() };
+            let environment = environment.iter().map(|name| (*name).to_owned()).collect();
+            agents.set(0, Watched { environment, ..Watched::new(agent, "graven run") });
+            let mut source = KernelSource::new(agents, Box::new(|_| None));
+            source.push(&encode::exec(graven_abi::Header::default(), body, &[(env, block)]));
+            source.take().unwrap().bytes
+        };
+        let holds = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).any(|it| it == text);
+        assert!(holds(&batch_of(&["SECRET"]), b"hunter2"), "the control");
+        let bytes = batch_of(&["PATH"]);
+        assert!(holds(&bytes, b"PATH=/bin\0") && !holds(&bytes, b"hunter2"));
+        let bytes = batch_of(&[]);
+        let Ok(KernelRecord::Exec(exec)) = graven_abi::parse(&bytes) else { panic!("an exec") };
+        assert_eq!(exec.environment(), None);
+    }
+}

@@ -78,3 +78,41 @@ impl Observer {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::ByteBudget;
+    use crate::figures::KernelFigures;
+
+    #[test]
+    fn what_the_kernel_has_counted_is_seen() {
+        let (intake, _jobs, _order) = Intake::new(ByteBudget::new(1));
+        let observer = Observer {
+            intake,
+            counters: Arc::default(),
+            clock: Arc::default(),
+            losses: Losses::default(),
+            sinks: Arc::default(),
+        };
+        let losses = |observer: &Observer| {
+            let json = serde_json::to_value(observer.to_value()).unwrap();
+            json["losses"].clone()
+        };
+        assert_eq!(observer.figures().kernel, KernelFigures::default());
+        assert_eq!(losses(&observer), serde_json::Value::Null, "no source has told");
+
+        let kernel = KernelFigures {
+            emitted: 1,
+            dropped: 2,
+            stash_failed: 3,
+            skipped_mid_call: 4,
+            recursion_misses: 5,
+            left_out: 6,
+        };
+        observer.losses.set(kernel);
+        assert_eq!(observer.figures().kernel, kernel);
+        // The same members under the same names.
+        assert_eq!(losses(&observer), serde_json::to_value(kernel).unwrap());
+    }
+}
