@@ -1,6 +1,6 @@
 //! On whose behalf a watch is: the control thread says so, the drain thread looks it up.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -57,7 +57,7 @@ pub struct Agents(Arc<Registry>);
 struct Registry {
     /// Grows with each change, so that a reader need not lock to see that there was none.
     version: AtomicU64,
-    watched: Mutex<HashMap<u32, Arc<Watched>>>,
+    watched: Mutex<BTreeMap<u32, Arc<Watched>>>,
 }
 
 impl Agents {
@@ -71,7 +71,7 @@ impl Agents {
         self.change(|all| drop(all.remove(&watch)));
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashMap<u32, Arc<Watched>>)) {
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<u32, Arc<Watched>>)) {
         let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut watched);
         self.0.version.fetch_add(1, Ordering::Release);
@@ -83,12 +83,12 @@ impl Agents {
 pub(crate) struct AgentsView {
     agents: Agents,
     version: u64,
-    watched: HashMap<u32, Arc<Watched>>,
+    watched: BTreeMap<u32, Arc<Watched>>,
 }
 
 impl AgentsView {
     pub(crate) fn new(agents: Agents) -> Self {
-        let mut view = Self { agents, version: u64::MAX, watched: HashMap::new() };
+        let mut view = Self { agents, version: u64::MAX, watched: BTreeMap::new() };
         view.renew();
         view
     }

@@ -406,3 +406,6 @@ fn texts(array: &[u8]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;
