@@ -129,7 +129,9 @@ impl KernelSource {
             {
                 known.before_exec.take().unwrap_or_else(|| Arc::clone(&known.executable))
             }
-            KernelRecord::Call(_) => Arc::clone(&known.executable),
+            KernelRecord::Call(_) | KernelRecord::Moved(_) | KernelRecord::Cgroup(_) => {
+                Arc::clone(&known.executable)
+            }
             KernelRecord::Exec(exec) => {
                 let before = std::mem::replace(&mut known.executable, exec.executable().into());
                 known.before_exec = Some(before);
@@ -151,7 +153,6 @@ impl KernelSource {
                 }
                 Arc::clone(&known.executable)
             }
-            KernelRecord::Moved(_) | KernelRecord::Cgroup(_) => Arc::clone(&known.executable),
             KernelRecord::Exit(exit) => {
                 let executable = Arc::clone(&known.executable);
                 if exit.body.group_dead != 0 {

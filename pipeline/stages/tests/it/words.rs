@@ -266,7 +266,7 @@ fn only_the_chosen_variables_reach_the_ledger() {
         source.push(&exec(Header { seq: 1, ..chosen }, &[]));
         source.push(&exec(header(0, 2), &block(0)));
         // A block that says more than a record holds.
-        let long = [&b"LANG="[..], &[1; 20_000]].concat();
+        let long = [&b"LANG="[..], &vec![1; 20_000]].concat();
         source.push(&exec(Header { seq: 3, ..chosen }, &[item(0, item_kind::ENV, 0, &long)]));
         finish(&intake, source);
     });
