@@ -18,7 +18,7 @@ use crate::cgroups::{CgroupLookup, Cgroups};
 use crate::clock;
 use crate::figures::KernelFigures;
 use crate::gaps::GapTracker;
-use crate::left_out::{self, CALLS, LeftOut, Span};
+use crate::left_out::{self, LeftOut, Span};
 
 /// Turns what one ring hands over, whatever the number of its watches, into batches.
 #[derive(Debug)]
@@ -186,10 +186,10 @@ impl KernelSource {
         records_of(self.gaps.count(counters, recursion_misses))
     }
 
-    /// What the kernel's filters have left out since the ring was opened, for each call number. Call it
+    /// What the kernel's filters have left out since the ring was opened, by call number of `x86_64`. Call it
     /// every second or so, behind the batches that have come in: with the first call in a new minute of UTC
     /// comes the record of all that was left out since the one before, by the kernel and by path.
-    pub fn left_out(&mut self, totals: &[u64; CALLS]) -> Vec<OwnRecord> {
+    pub fn left_out(&mut self, totals: &[u64]) -> Vec<OwnRecord> {
         self.left_out.count(totals, clock::now()).map(span_record).into_iter().collect()
     }
 

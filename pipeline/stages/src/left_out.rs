@@ -10,9 +10,6 @@ use std::collections::BTreeMap;
 use graven_abi::Arch;
 use graven_record::{Timestamp, Value};
 
-/// Call numbers that the kernel counts: 0 to 511 of `x86_64`.
-pub const CALLS: usize = graven_abi::layout::PLANS;
-
 /// How often each call was left out, by its name.
 pub(crate) type CallCounts = BTreeMap<Cow<'static, str>, u64>;
 
@@ -61,7 +58,8 @@ pub(crate) fn add(counts: &mut CallCounts, more: CallCounts) {
 /// Follows the kernel's totals from span to span.
 #[derive(Debug)]
 pub(crate) struct LeftOut {
-    known: Box<[u64; CALLS]>,
+    /// By call number of `x86_64`.
+    known: Vec<u64>,
     filter: CallCounts,
     from: Timestamp,
 }
@@ -69,11 +67,12 @@ pub(crate) struct LeftOut {
 impl LeftOut {
     /// The first span begins now.
     pub(crate) fn since(now: Timestamp) -> Self {
-        Self { known: Box::new([0; CALLS]), filter: CallCounts::new(), from: now }
+        Self { known: Vec::new(), filter: CallCounts::new(), from: now }
     }
 
     /// Takes note of the kernel's totals, which were read `now`; gives the span that this ends, if it does.
-    pub(crate) fn count(&mut self, totals: &[u64; CALLS], now: Timestamp) -> Option<Span> {
+    pub(crate) fn count(&mut self, totals: &[u64], now: Timestamp) -> Option<Span> {
+        self.known.resize(totals.len().max(self.known.len()), 0);
         for (number, (known, total)) in (0..).zip(self.known.iter_mut().zip(totals)) {
             let more = total.saturating_sub(*known);
             if more > 0 {
@@ -108,8 +107,8 @@ mod tests {
         Timestamp { unix_ns: second * 1_000_000_000 }
     }
 
-    fn totals(counts: &[(usize, u64)]) -> [u64; CALLS] {
-        let mut totals = [0; CALLS];
+    fn totals(counts: &[(usize, u64)]) -> [u64; 512] {
+        let mut totals = [0; 512];
         for (number, count) in counts {
             totals[*number] = *count;
         }

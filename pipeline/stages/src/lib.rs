@@ -44,7 +44,7 @@ pub use figures::{
 pub use graph::{BUDGET_BYTES, HEARTBEAT_S, Pipeline, PipelineError, PipelineOptions, Summary};
 pub use intake::Intake;
 pub use kernel::KernelSource;
-pub use left_out::{CALLS, Span};
+pub use left_out::Span;
 pub use observe::Observer;
 pub use sequence::BLOCK_MS_MAX;
 pub use stage::StageError;

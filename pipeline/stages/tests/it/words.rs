@@ -12,13 +12,14 @@ use graven_abi::layout::{
     item_kind, reason,
 };
 use graven_abi::{CpuCounters, Header};
-use graven_stages::{CALLS, Intake, KernelSource, Raw, Watched};
+use graven_stages::{Intake, KernelSource, Raw, Watched};
 use serde_json::{Value, json};
 
 use crate::support::{Home, agent, agents, header};
 
 const OPENAT: u32 = 257;
 const RENAME: u32 = 82;
+const CALLS: usize = graven_abi::layout::PLANS;
 const GETPPID: usize = 110;
 const AT_FDCWD: u64 = (-100_i64).cast_unsigned();
 
