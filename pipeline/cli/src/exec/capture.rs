@@ -1,6 +1,6 @@
 //! The thread that empties the kernel's ring into the graph.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,9 @@ const TICK_NS: u64 = 100_000_000;
 
 /// How often the kernel's counters are read.
 const COUNT_NS: u64 = 1_000_000_000;
+
+/// How long a killed straggler's end is waited for.
+const KILLED_NS: u64 = 5_000_000_000;
 
 /// Index of the one watch.
 const WATCH: u32 = 0;
@@ -60,7 +63,7 @@ impl CaptureThread {
             losses: pipeline.losses(),
             stop: Arc::clone(&stop),
             keep_going,
-            ended: HashSet::new(),
+            killed: HashMap::new(),
         };
         let (loaded, ready) = oneshot::channel();
         let (finished, ended) = oneshot::channel();
@@ -93,8 +96,8 @@ struct Drain {
     losses: Losses,
     stop: Arc<AtomicBool>,
     keep_going: bool,
-    /// Stragglers that were killed: each once.
-    ended: HashSet<Pid>,
+    /// Stragglers that were killed, each once, and when on `CLOCK_MONOTONIC`.
+    killed: HashMap<Pid, u64>,
 }
 
 impl Drain {
@@ -123,28 +126,24 @@ impl Drain {
     }
 
     /// Kills what has left the cgroup and is still followed, so that nothing runs on unrecorded; its end comes
-    /// as a record. False where nothing is left.
+    /// as a record. False where nothing is left to wait for.
     fn end_stragglers(&mut self) -> bool {
         let Some(alive) = self.source.alive(WATCH) else {
             tracing::warn!("records were lost: whether a process has left the cgroup is not known");
             return false;
         };
-        let left: Vec<Pid> = alive
-            .into_iter()
-            .filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw))
-            .filter(|pid| !self.ended.contains(pid))
-            .collect();
-        for pid in &left {
-            tracing::warn!(
-                pid = pid.as_raw_pid(),
-                "the process had left the command's cgroup: killed"
-            );
-            if let Err(error) = kill_process(*pid, Signal::KILL) {
-                tracing::debug!(%error, "it was gone already");
-            }
+        let now_ns = clock::mono_ns();
+        let left =
+            alive.into_iter().filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw));
+        let mut waiting = false;
+        for pid in left {
+            let since_ns = *self.killed.entry(pid).or_insert_with(|| {
+                kill(pid);
+                now_ns
+            });
+            waiting |= now_ns - since_ns < KILLED_NS;
         }
-        self.ended.extend(&left);
-        !left.is_empty()
+        waiting
     }
 
     /// Takes over what is in the ring; returns the number of records.
@@ -174,5 +173,15 @@ impl Drain {
 
     fn record(&self, gaps: Vec<OwnRecord>) -> anyhow::Result<()> {
         Ok(self.intake.record(gaps)?)
+    }
+}
+
+fn kill(straggler: Pid) {
+    tracing::warn!(
+        pid = straggler.as_raw_pid(),
+        "the process had left the command's cgroup: killed"
+    );
+    if let Err(error) = kill_process(straggler, Signal::KILL) {
+        tracing::debug!(%error, "it was gone already");
     }
 }
