@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that building and testing need, where they are missing.
+# Installs the Debian packages that building and testing need, where they are missing; with `vm`, those for
+# `make test-vm` too.
 set -eu
 
 need=
@@ -15,6 +16,10 @@ has git || need="$need git"
 has curl || need="$need curl"
 [ -e /usr/include/libelf.h ] || need="$need libelf-dev"
 [ -e /usr/include/zlib.h ] || need="$need zlib1g-dev"
+if [ "${1:-}" = vm ]; then
+    has qemu-system-x86_64 || need="$need qemu-system-x86"
+    has busybox || need="$need busybox-static"
+fi
 [ -z "$need" ] && exit 0
 
 echo "installing:$need"
