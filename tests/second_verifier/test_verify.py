@@ -357,7 +357,7 @@ class NoteTest(unittest.TestCase):
         good = vkey()
         self.assertEqual(notes.parse_key(good).public, public_of(SEED))
         name, key_id, data = good.split("+", 2)
-        for bad in ("", "a+b", good[:-1], good + "=", f"{name}x+{key_id}+{data}", f"+{key_id}+{data}", f"PRIVATE+KEY+{good}", f"{name}+0{key_id[1:]}0+{data}", "\udcff" + good):
+        for bad in ("", "a+b", good[:-1], good + "=", f"{name}x+{key_id}+{data}", f"+{key_id}+{data}", f"PRIVATE+KEY+{good}", f"{name}+0{key_id[1:]}0+{data}", f"{name}+{key_id.upper()}+{data}", "\udcff" + good):
             with self.subTest(bad=ascii(bad)), self.assertRaises(notes.BadKey):
                 notes.parse_key(bad)
 
