@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that building and testing need, where they are missing; with `vm`, those for
-# `make test-vm` too.
+# Installs the Debian packages that building and testing need, where they are missing; with `vm` or `fuzz`, those
+# for `make test-vm` or `make fuzz` too.
 set -eu
 
 need=
@@ -16,10 +16,15 @@ has git || need="$need git"
 has curl || need="$need curl"
 [ -e /usr/include/libelf.h ] || need="$need libelf-dev"
 [ -e /usr/include/zlib.h ] || need="$need zlib1g-dev"
-if [ "${1:-}" = vm ]; then
+case ${1:-} in
+vm)
     has qemu-system-x86_64 || need="$need qemu-system-x86"
     has busybox || need="$need busybox-static"
-fi
+    ;;
+fuzz)
+    has c++ || need="$need g++"
+    ;;
+esac
 [ -z "$need" ] && exit 0
 
 echo "installing:$need"
