@@ -22,6 +22,6 @@ for target; do
     mkdir -p "$target_dir/found/$target" "$target_dir/corpus/$target"
     echo "== $target"
     fuzz run --target-dir "$target_dir/build" "$target" "$target_dir/corpus/$target" "$here/corpus/$target" -- \
-        -max_total_time="${FUZZ_S:-60}" -max_len=16384 -print_final_stats=1 -verbosity=0 \
+        -max_total_time="${FUZZ_S:-60}" -timeout=10 -max_len=16384 -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="$target_dir/found/$target/"
 done
