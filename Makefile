@@ -1,9 +1,9 @@
 # The two commands: `make run` shows what Graven does, `make test` shows that it does it.
 
-.PHONY: help run test bench check packages build
+.PHONY: help run test test-vm fuzz bench check packages build
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 packages:
 	@tests/packages.sh
@@ -17,6 +17,15 @@ run: build ## build, record a small agent, verify
 test: packages ## all tests
 	cargo test --locked --workspace
 	python3 -m unittest discover -s tests/second_verifier
+
+test-vm: ## capture on Debian's kernels 6.1 and 6.12, in qemu
+	@tests/packages.sh vm
+	python3 tests/vm/matrix.py --self-test
+	python3 tests/vm/matrix.py
+
+fuzz: ## fuzz each parser for FUZZ_S seconds (60), with nightly Rust
+	@tests/packages.sh fuzz
+	@tests/fuzz/run.sh
 
 bench: packages ## one table of figures
 	cargo run --release --locked -p graven-bench

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that building and testing need, where they are missing.
+# Installs the Debian packages that building and testing need, where they are missing; with `vm` or `fuzz`, those
+# for `make test-vm` or `make fuzz` too.
 set -eu
 
 need=
@@ -13,8 +14,18 @@ has python3 || need="$need python3"
 has strace || need="$need strace"
 has git || need="$need git"
 has curl || need="$need curl"
+has jq || need="$need jq"
 [ -e /usr/include/libelf.h ] || need="$need libelf-dev"
 [ -e /usr/include/zlib.h ] || need="$need zlib1g-dev"
+case ${1:-} in
+vm)
+    has qemu-system-x86_64 || need="$need qemu-system-x86"
+    has busybox || need="$need busybox-static"
+    ;;
+fuzz)
+    has c++ || need="$need g++"
+    ;;
+esac
 [ -z "$need" ] && exit 0
 
 echo "installing:$need"

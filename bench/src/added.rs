@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use crossbeam_channel::bounded;
-use graven_capture::{AgentCgroup, Capture, CaptureOptions, Cgroup2, RING_BYTES_DEFAULT};
+use graven_capture::{
+    AgentCgroup, CallSet, Capture, Cgroup2, EmptyPair, RING_BYTES_DEFAULT, Watch,
+};
 use graven_stages::clock;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::getppid;
@@ -57,15 +59,27 @@ pub(crate) fn figures(dir: &Path) -> anyhow::Result<Vec<Figure>> {
     for call in calls {
         alone.push(looped(call, &file, None)?);
     }
+    let empty = EmptyPair::load()?;
+    let mut floor = Vec::new();
+    for call in calls {
+        floor.push(looped(call, &file, None)?);
+    }
+    drop(empty);
     let cgroup = Cgroup2::find()?.create(&format!("bench-{}", std::process::id()))?;
     let recorder = Recorder::start(&cgroup)?;
     let mut figures = Vec::new();
-    for (call, alone_ns) in calls.into_iter().zip(alone) {
+    for ((call, alone_ns), floor_ns) in calls.into_iter().zip(alone).zip(floor) {
         let elsewhere_ns = looped(call, &file, None)?;
         let traced_ns = looped(call, &file, Some(&cgroup))?;
         let name = call.name();
         figures.extend([
             Figure::new(GROUP, format!("{name}, no capture"), "ns", alone_ns),
+            Figure::new(
+                GROUP,
+                format!("  {name}, added by an empty pair of programs"),
+                "ns",
+                floor_ns - alone_ns,
+            ),
             Figure::new(
                 GROUP,
                 format!("  {name}, added outside the cgroup"),
@@ -136,23 +150,23 @@ struct Recorder {
 
 impl Recorder {
     fn start(cgroup: &AgentCgroup) -> anyhow::Result<Self> {
-        let options = CaptureOptions {
-            cgroup_id: cgroup.id(),
-            cgroup_level: cgroup.level(),
-            ring_bytes: RING_BYTES_DEFAULT,
-        };
+        let cgroup = cgroup.path().to_owned();
         let stop = Arc::<AtomicBool>::default();
         let stopping = Arc::clone(&stop);
         let (loaded, ready) = bounded(1);
         let thread = thread::spawn(move || {
-            let mut capture = Capture::load(options)?;
+            let mut capture = Capture::load()?;
+            let mut ring = capture.open_ring(RING_BYTES_DEFAULT)?;
+            let watch = Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false };
+            capture.set_watch(0, &watch)?;
+            capture.watch_cgroup(&cgroup, 0)?;
             loaded.send(())?;
             let mut records = 0;
             while !stopping.load(Ordering::Acquire) {
-                records += capture.poll(POLL, |_| {})? as u64;
+                records += ring.poll(POLL, |_| {})? as u64;
             }
-            records += capture.consume(|_| {}) as u64;
-            let dropped = capture.counters()?.iter().map(|cpu| cpu.dropped).sum();
+            records += ring.consume(|_| {}) as u64;
+            let dropped = ring.counters()?.iter().map(|cpu| cpu.dropped).sum();
             Ok((records, dropped))
         });
         if ready.recv().is_ok() {

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use libbpf_cargo::SkeletonBuilder;
 
-const SOURCE: &str = "src/bpf/capture.bpf.c";
 const PACKAGES: &str = "apt-get install clang libelf-dev zlib1g-dev pkg-config";
 
 fn main() {
@@ -35,10 +34,19 @@ fn build() -> Result<(), String> {
     if Path::new(multiarch).is_dir() {
         clang_args.extend(["-I", multiarch]);
     }
-    SkeletonBuilder::new()
-        .source(SOURCE)
-        .clang(clang)
-        .clang_args(clang_args)
-        .build_and_generate(out.join("capture.skel.rs"))
-        .map_err(|error| format!("{error:#}; the packages needed: {PACKAGES}").replace('\n', " | "))
+    let mut programs = vec!["capture"];
+    if env::var_os("CARGO_FEATURE_BENCH").is_some() {
+        programs.push("empty");
+    }
+    for program in programs {
+        SkeletonBuilder::new()
+            .source(format!("src/bpf/{program}.bpf.c"))
+            .clang(&clang)
+            .clang_args(&clang_args)
+            .build_and_generate(out.join(format!("{program}.skel.rs")))
+            .map_err(|error| {
+                format!("{error:#}; the packages needed: {PACKAGES}").replace('\n', " | ")
+            })?;
+    }
+    Ok(())
 }

@@ -287,6 +287,35 @@ fn leaving_the_cgroup_is_no_way_out() {
     ledger.assert_good();
 }
 
+/// Whose rights a call had and where its paths are to be read, where that is not what is to be expected.
+#[test]
+fn effective_ids_and_namespaces_are_on_the_record_where_they_differ() {
+    if !have_root("capture") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let script = "unshare --mount --net true; \
+                  python3 -c 'import os; os.setegid(7); os.seteuid(8); os.getppid()'";
+    let output = exec(&ledger, &["--", "sh", "-c", script]);
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    let records = ledger.records();
+    let namespaces = |record: &Value| {
+        ["mnt_ns", "net_ns", "pid_ns"].map(|name| record["process"].get(name).is_some())
+    };
+    let asked = calls(&records, "getppid");
+    let with_rights = asked.iter().find(|it| it["process"]["euid"] == 8).expect("python's own");
+    assert_eq!(with_rights["process"]["egid"], 7);
+    let of_true = calls(&records, "exit_group").into_iter();
+    let of_true = of_true.map(namespaces).collect::<Vec<_>>();
+    assert!(of_true.contains(&[true, true, false]), "{of_true:?}");
+    let first = calls(&records, "execve")[0];
+    assert_eq!((namespaces(first), first["process"].get("euid")), ([false; 3], None));
+    let started = records.iter().find(|it| it["action"] == "pipeline.started").expect("a run");
+    assert!(started["detail"]["host"]["namespaces"]["mnt"].as_u64() > Some(0));
+    crate::schema::assert_valid(&ledger.path());
+    ledger.assert_good();
+}
+
 #[test]
 fn keep_going_lets_the_command_live() {
     if !have_root("capture") {

@@ -216,7 +216,7 @@ fn the_doctor_names_what_is_missing() {
 
 #[test]
 fn help_has_an_example_for_each_verb() {
-    for verb in ["init", "exec", "append", "verify", "show", "doctor"] {
+    for verb in ["init", "exec", "append", "verify", "show", "check", "doctor"] {
         let output = Command::new(GRAVEN).args([verb, "--help"]).output().expect("graven runs");
         assert_eq!(code(output.status), 0);
         let help = String::from_utf8_lossy(&output.stdout).into_owned();

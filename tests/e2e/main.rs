@@ -1,6 +1,8 @@
 //! Whole paths, end to end, through the command line: each ends with both verifiers.
 
 mod append;
+mod check;
+mod daemon;
 mod exec;
 mod exit_codes;
 mod kill;

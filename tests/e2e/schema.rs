@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::support::{EVENT, Ledger, code, have_root, root, text};
 
-const NAMES: [&str; 6] = ["block-header", "event", "ledger", "receipt", "record", "signer-state"];
+const NAMES: [&str; 7] =
+    ["block-header", "config", "event", "ledger", "receipt", "record", "signer-state"];
 
 struct Schema(Validator);
 
@@ -199,6 +200,9 @@ fn bad_events() -> Vec<String> {
         [
             "heartbeat",
             "block.opened",
+            "process.x",
+            "cgroup.x",
+            "capture.x",
             "ledger.x",
             "pipeline.started",
             "policy.x",
@@ -560,6 +564,76 @@ fn a_record_of_another_form_is_no_record() {
         (&of_i386, "/syscall/args/arg5", None),
         (&of_i386, "/syscall/args/arg5", Some(json!(5))),
         (&of_i386, "/syscall/args/path", Some(json!("0x0"))),
+    ] {
+        let record = edited(record, pointer, value.clone());
+        assert!(schema.check_value(&record).is_err(), "{pointer} {value:?} passes");
+    }
+}
+
+/// `exit` as another action with another `detail`.
+fn told(exit: &Value, action: &str, detail: Value) -> Value {
+    edited(&edited(exit, "/action", Some(json!(action))), "/detail", Some(detail))
+}
+
+/// What only a kernel with many watches, or with filters, tells.
+#[test]
+fn a_record_of_a_watch_has_its_form() {
+    let schema = Schema::named("record");
+    let [call, exit, _] = samples();
+    let (time, text) = ("2023-11-14T22:13:20.000000000Z", json!({"b64": "/w=="}));
+    let members = json!({
+        "container": "docker://7", "egid": 1, "euid": 2, "mnt_ns": 4_026_531_841_u32, "net_ns": 4, "pid_ns": 5,
+    });
+    for (name, value) in members.as_object().expect("an object") {
+        let pointer = format!("/process/{name}");
+        assert_eq!(schema.check_value(&edited(&call, &pointer, Some(value.clone()))), Ok(()));
+        let wrong = edited(&call, &pointer, Some(json!([])));
+        assert!(schema.check_value(&wrong).is_err(), "{pointer}");
+    }
+    let found = json!({
+        "argv": ["sh", text], "argv_truncated": true, "cgroup_id": 7, "namespaces": {"mnt": 1, "net": 2, "pid": 3},
+        "reason": "inventory", "start_boottime_ns": "18446744073709551615",
+    });
+    let found = told(&exit, "process.found", found);
+    let place = json!({"id": "18446744073709551615", "path": text});
+    let moved = told(&exit, "process.moved", json!({"from": place, "to": place}));
+    let cgroup = json!({"id": 7, "parent": 1, "path": "unresolved:7"});
+    let removed = told(&exit, "cgroup.removed", cgroup.clone());
+    let variables = json!({"PATH": "/bin", "LANG": text, "TERM": ["a", "b"]});
+    let executed = json!({"env": variables, "env_truncated": true, "old_tid": 7});
+    let executed = told(&exit, "process.executed", executed);
+    let by = json!({"filter": {"getppid": 3}, "path": {"openat": "9007199254740992"}});
+    let left_out = told(&exit, "capture.left_out", json!({"by": by, "from": time, "to": time}));
+    let left_out = edited(&left_out, "/source", Some(json!("system")));
+    let left_out = edited(&left_out, "/process", None);
+    for good in
+        [&found, &moved, &removed, &told(&exit, "cgroup.made", cgroup), &executed, &left_out]
+    {
+        assert_eq!(schema.check_value(good), Ok(()), "{good}");
+    }
+    for (record, pointer, value) in [
+        (&call, "/process/container", Some(json!("7"))),
+        (&found, "/detail/reason", Some(json!("chance"))),
+        (&found, "/detail/namespaces/net", None),
+        (&found, "/detail/argv_truncated", Some(json!(false))),
+        (&found, "/detail/start_boottime_ns", Some(json!(5))),
+        (&found, "/detail/colour", Some(json!(1))),
+        (&found, "/source", Some(json!("system"))),
+        (&moved, "/detail/from/path", None),
+        (&moved, "/detail/to/id", Some(json!(-1))),
+        (&removed, "/detail/parent", None),
+        (&removed, "/process", None),
+        (&removed, "/source", Some(json!("system"))),
+        (&removed, "/action", Some(json!("cgroup.frozen"))),
+        (&executed, "/detail/env/PATH", Some(json!(1))),
+        (&executed, "/detail/env/PATH", Some(json!(["once"]))),
+        (&executed, "/detail/env_truncated", Some(json!(false))),
+        (&left_out, "/detail/by", Some(json!({}))),
+        (&left_out, "/detail/by/filter", Some(json!({}))),
+        (&left_out, "/detail/by/filter/getppid", Some(json!(0))),
+        (&left_out, "/detail/by/moon", Some(json!({"getppid": 1}))),
+        (&left_out, "/detail/from", Some(json!("then"))),
+        (&left_out, "/source", Some(json!("kernel"))),
     ] {
         let record = edited(record, pointer, value.clone());
         assert!(schema.check_value(&record).is_err(), "{pointer} {value:?} passes");

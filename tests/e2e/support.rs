@@ -79,6 +79,8 @@ impl Ledger {
         let mut segments: Vec<_> = std::fs::read_dir(self.path().join("segments"))
             .expect("segments")
             .map(|entry| entry.expect("an entry").path())
+            // A running writer may be making its next one under another name.
+            .filter(|path| path.extension().is_some_and(|it| it == "jsonl"))
             .collect();
         segments.sort();
         let mut records: Vec<Value> = Vec::new();

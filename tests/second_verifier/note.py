@@ -72,7 +72,7 @@ def parse_key(text):
     if ed25519.public_point(data[1:]) is None:
         raise BadKey("the key's bytes encode no point of the curve")
     key = Key(parts[0], data[1:])
-    if not re.fullmatch(r"[0-9a-fA-F]{8}", parts[1]) or bytes.fromhex(parts[1]) != key.id_of(NOTE_TYPE):
+    if not re.fullmatch(r"[0-9a-f]{8}", parts[1]) or bytes.fromhex(parts[1]) != key.id_of(NOTE_TYPE):
         raise BadKey("the key id does not belong to this name and key")
     return key
 

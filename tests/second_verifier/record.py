@@ -102,7 +102,8 @@ result = shape("an integer or a string", lambda v: is_integer(v) or isinstance(v
 
 PROCESS = members(
     dict.fromkeys(("cgroup", "comm", "executable"), string_or_bytes)
-    | dict.fromkeys(("gid", "pid", "ppid", "tid", "uid"), integer)
+    | dict.fromkeys(("gid", "pid", "ppid", "tid", "uid"), integer),
+    {"container": string} | dict.fromkeys(("egid", "euid", "mnt_ns", "net_ns", "pid_ns"), integer),
 )
 SYSCALL = members(
     {"arch": string, "args": an_object, "id": integer, "name": string},
@@ -167,9 +168,15 @@ def _damage(value, path, unknown):
 
 DETAILS = {  # section 1.2, where it fixes the members
     "block.opened": members({"header": digest, "height": natural}),
+    "capture.left_out": members(
+        {"by": members({}, {"filter": an_object, "path": an_object}), "from": time, "to": time}
+    ),
     "recovery.completed": members({"copied": members({"count": natural, "first": natural}), "damaged": _damage}),
 }
-FROM_THE_KERNEL = ("process.forked", "process.executed", "process.exited")
+FROM_THE_KERNEL = (
+    "process.forked", "process.executed", "process.exited", "process.found", "process.moved",
+    "cgroup.made", "cgroup.removed",
+)
 SYSTEM_ACTIONS = {"heartbeat", "ledger.created", "pipeline.started", "pipeline.stopped"} | {*DETAILS, *FROM_THE_KERNEL}
 
 KINDS = {

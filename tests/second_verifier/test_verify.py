@@ -357,7 +357,7 @@ class NoteTest(unittest.TestCase):
         good = vkey()
         self.assertEqual(notes.parse_key(good).public, public_of(SEED))
         name, key_id, data = good.split("+", 2)
-        for bad in ("", "a+b", good[:-1], good + "=", f"{name}x+{key_id}+{data}", f"+{key_id}+{data}", f"PRIVATE+KEY+{good}", f"{name}+0{key_id[1:]}0+{data}", "\udcff" + good):
+        for bad in ("", "a+b", good[:-1], good + "=", f"{name}x+{key_id}+{data}", f"+{key_id}+{data}", f"PRIVATE+KEY+{good}", f"{name}+0{key_id[1:]}0+{data}", f"{name}+{key_id.upper()}+{data}", "\udcff" + good):
             with self.subTest(bad=ascii(bad)), self.assertRaises(notes.BadKey):
                 notes.parse_key(bad)
 
@@ -574,6 +574,8 @@ class LedgerTest(unittest.TestCase):
             ("actor", None, "wrong-shape"), ("actor.kind", "robot", "wrong-shape"), ("actor.id", 7, "wrong-shape"),
             ("schema_version", "3.2.0", "wrong-shape"), ("trace_id", RUN.upper(), "wrong-shape"), ("source", "moon", "wrong-shape"),
             ("mono_ns", 5, "wrong-shape"), ("mono_ns", "05", "wrong-shape"), ("verdict", "BLOCK", "wrong-shape"), ("enforcement", None, "wrong-shape"),
+            ("process.euid", 1, None), ("process.euid", "1", "wrong-shape"), ("process.egid", True, "wrong-shape"), ("process.container", "docker://7", None),
+            ("process.container", 7, "wrong-shape"), ("process.mnt_ns", 4026531841, None), ("process.net_ns", "5", "wrong-shape"), ("process.pid_ns", [], "wrong-shape"),
             ("process.uid", "0", "wrong-shape"), ("process.comm", {"b64": "AB=="}, "wrong-shape"), ("process.comm", {"b64": ""}, None),
             ("syscall.args", [], "wrong-shape"), ("syscall.result", None, None), ("syscall.id", True, "wrong-shape"), ("action", "read", "wrong-shape"),
             ("timestamp_truetime.latest", "2026-06-31T00:00:00.000000000Z", "wrong-shape"),
@@ -591,6 +593,32 @@ class LedgerTest(unittest.TestCase):
                     self.good(directory)
         for path in ("news", "actor.news", "syscall.news", "payload"):
             self.good(small(change=edit(path, {})).write(self.place()), notes=["unknown-member"])
+
+    def test_system_records(self):
+        """The form of what filters left out, and the source of what the kernel tells."""
+        def ledger(action, detail, **more):
+            writer = small()
+            writer.open()
+            process = json.loads(writer.lines[5])["process"]
+            more = {name: process if value is True else value for name, value in more.items()}
+            writer.system(action, detail=detail, **more)
+            writer.seal()
+            return writer.write(self.place()), len(writer.lines) - 1
+
+        span = {"from": time_at(1), "to": time_at(2)}
+        for by in ({}, {"filter": {"getppid": 3}}, {"filter": {"read": "9007199254740992"}, "path": {"openat": 1}}):
+            self.good(ledger("capture.left_out", {"by": by, **span})[0])
+        for detail in ({}, span, {"by": [], **span}, {"by": {"path": 3}, **span}, {"by": {}, "from": 1, "to": 2}):
+            with self.subTest(detail=detail):
+                directory, seq = ledger("capture.left_out", detail)
+                self.bad(directory, "wrong-shape", seq=seq, only=True)
+        self.good(ledger("capture.left_out", {"by": {"moon": {}}, **span})[0], notes=["unknown-member"])
+        for action in ("process.found", "process.moved", "cgroup.made", "cgroup.removed"):
+            with self.subTest(action=action):
+                self.good(ledger(action, {}, source="kernel", process=True)[0])
+                directory, seq = ledger(action, {}, source="system")
+                self.bad(directory, "wrong-shape", seq=seq, only=True)
+        self.good(ledger("process.slept", {}, source="kernel", process=True)[0], notes=["unknown-member"])
 
     def test_later_date_in_block(self):
         def change(record):

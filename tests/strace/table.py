@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "bpf/abi/src/table"
-LINE = re.compile(r"^    (\w+)\((.*)\)(?: about caller)?;$", re.MULTILINE)
+LINE = re.compile(r"^    (\w+)\((.*)\)(?: about caller)?(?: is routine)?;$", re.MULTILINE)
 PARAMETER = re.compile(r"(\w+): (\w+)([^,({]*(?:\([^)]*\)|\{[^}]*\})?)")
 
 # What strace is to print in words, since the registers hold but an address.

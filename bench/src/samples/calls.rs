@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use graven_abi::encode::{self, ItemSpec};
 use graven_abi::layout::{CallBody, ExecBody, ItemHeader, item_kind};
 use graven_abi::{Arch, Header};
-use graven_stages::{Agent, KernelBatch, KernelSource, clock};
+use graven_stages::{Agent, Agents, KernelBatch, KernelSource, Watched, clock};
 
 /// Calls after which the mix begins again.
 pub const CALLS_IN_MIX: usize = 20;
@@ -28,19 +28,16 @@ const CALL_NS: u64 = 900;
 
 fn header() -> Header {
     Header {
-        kind: 0,
-        flags: 0,
-        size: 0,
-        seq: 0,
-        entry_ns: 0,
         cgroup_id: CGROUP_ID,
-        cpu: 0,
         pid: PID,
         tid: PID,
         ppid: PID - 1,
         uid: 1000,
         gid: 1000,
+        euid: 1000,
+        egid: 1000,
         comm: *b"cc1\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        ..Header::default()
     }
 }
 
@@ -114,7 +111,9 @@ impl Default for KernelFeed {
         let agent =
             Agent { id: "builder".into(), trace_id: "1b4e28ba-2fa1-41d2-883f-0016d3cca427".into() };
         let path = b"/graven/exec-1b4e28ba-2fa1-41d2-883f-0016d3cca427";
-        let mut source = KernelSource::new(agent, Box::new(|_| Some(path.to_vec())));
+        let agents = Agents::default();
+        agents.set(0, Watched::new(agent, "graven exec"));
+        let mut source = KernelSource::new(agents, Box::new(|_| Some(path.to_vec())));
         let program =
             [item(0, item_kind::EXE, b"cc1\x0012\0x86_64-linux-gnu\0gcc\0libexec\0usr\0")];
         let mut exec = encode::exec(header(), ExecBody { old_tid: PID, items_bytes: 0 }, &program);

@@ -2,7 +2,10 @@
 
 use zerocopy::IntoBytes;
 
-use crate::layout::{CallBody, ExecBody, ExitBody, ForkBody, Header, ItemHeader, kind};
+use crate::layout::{
+    CallBody, CgroupBody, ExecBody, ExitBody, ForkBody, Header, ItemHeader, MovedBody, TaskBody,
+    kind,
+};
 
 /// An item to be encoded: its header, whose `len` is filled in, and its bytes.
 pub type ItemSpec<'a> = (ItemHeader, &'a [u8]);
@@ -27,9 +30,28 @@ pub fn fork(header: Header, body: ForkBody) -> Vec<u8> {
 /// An exec's record.
 #[must_use]
 pub fn exec(header: Header, body: ExecBody, items: &[ItemSpec<'_>]) -> Vec<u8> {
-    let items = encode_items(items);
-    let items_bytes = u32::try_from(items.len()).unwrap_or(u32::MAX);
+    let (items, items_bytes) = counted(items);
     record(header, kind::EXEC, ExecBody { items_bytes, ..body }.as_bytes(), &items)
+}
+
+/// The record of a task that came under watch.
+#[must_use]
+pub fn task(header: Header, body: TaskBody, items: &[ItemSpec<'_>]) -> Vec<u8> {
+    let (items, items_bytes) = counted(items);
+    record(header, kind::TASK, TaskBody { items_bytes, ..body }.as_bytes(), &items)
+}
+
+/// The record of a task that was moved.
+#[must_use]
+pub fn moved(header: Header, body: MovedBody) -> Vec<u8> {
+    record(header, kind::MOVED, body.as_bytes(), &[])
+}
+
+/// A cgroup's record.
+#[must_use]
+pub fn cgroup(header: Header, body: CgroupBody, items: &[ItemSpec<'_>]) -> Vec<u8> {
+    let (items, items_bytes) = counted(items);
+    record(header, kind::CGROUP, CgroupBody { items_bytes, ..body }.as_bytes(), &items)
 }
 
 /// An exit's record.
@@ -42,6 +64,12 @@ fn record(header: Header, kind: u16, body: &[u8], items: &[u8]) -> Vec<u8> {
     let bytes = size_of::<Header>() + body.len() + items.len();
     let header = Header { kind, size: u32::try_from(bytes).unwrap_or(u32::MAX), ..header };
     [header.as_bytes(), body, items].concat()
+}
+
+fn counted(items: &[ItemSpec<'_>]) -> (Vec<u8>, u32) {
+    let items = encode_items(items);
+    let bytes = u32::try_from(items.len()).unwrap_or(u32::MAX);
+    (items, bytes)
 }
 
 fn encode_items(items: &[ItemSpec<'_>]) -> Vec<u8> {

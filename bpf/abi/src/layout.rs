@@ -31,6 +31,22 @@ pub mod kind {
     pub const EXEC: u16 = 3;
     /// The end of a thread.
     pub const EXIT: u16 = 4;
+    /// A task that came under watch while it ran.
+    pub const TASK: u16 = 5;
+    /// A watched task found in another cgroup than before.
+    pub const MOVED: u16 = 6;
+    /// A cgroup made or removed below a watched one.
+    pub const CGROUP: u16 = 7;
+}
+
+/// Values of [`TaskBody::reason`].
+pub mod reason {
+    /// It was running already when the watch was set.
+    pub const INVENTORY: u32 = 1;
+    /// It was found in a watched cgroup: moved there, or born there by `CLONE_INTO_CGROUP`.
+    pub const JOINED: u32 = 2;
+    /// It executed a watched program.
+    pub const EXECUTABLE: u32 = 3;
 }
 
 /// Bits of [`Header::flags`].
@@ -57,6 +73,8 @@ pub mod item_kind {
     pub const ROOT: u8 = 5;
     /// The same of the executable, up to the mount namespace's root.
     pub const EXE: u8 = 6;
+    /// Environment strings, each with its NUL; the last may be cut short.
+    pub const ENV: u8 = 7;
 }
 
 /// Bits of [`ItemHeader::flags`].
@@ -94,7 +112,9 @@ pub mod op_kind {
 }
 
 /// What every record begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Header {
     /// One of [`kind`].
@@ -121,6 +141,18 @@ pub struct Header {
     pub uid: u32,
     /// Real group id in the initial user namespace.
     pub gid: u32,
+    /// Effective user id in the initial user namespace.
+    pub euid: u32,
+    /// Effective group id in the initial user namespace.
+    pub egid: u32,
+    /// Inode number of the mount namespace, which paths are to be read in; 0 where it has none left.
+    pub mnt_ns: u32,
+    /// Inode number of the PID namespace that the task is in.
+    pub pid_ns: u32,
+    /// Inode number of the network namespace, which addresses are to be read in; 0 like `mnt_ns`.
+    pub net_ns: u32,
+    /// Index of the watch that the record belongs to.
+    pub watch: u32,
     /// Name of the thread, NUL-padded.
     pub comm: [u8; 16],
 }
@@ -153,7 +185,7 @@ pub struct ForkBody {
     pub child_tid: u32,
 }
 
-/// What follows the header of an exec; then comes one item.
+/// What follows the header of an exec; then come the executable and, where asked for, the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ExecBody {
@@ -171,6 +203,47 @@ pub struct ExitBody {
     pub status: u32,
     /// 1 for the last thread of its process.
     pub group_dead: u32,
+}
+
+/// What follows the header of a task that came under watch; then come its executable and its argv.
+///
+/// At inventory there is one for each process, whatever the number of its threads; otherwise one for each
+/// task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TaskBody {
+    /// One of [`reason`].
+    pub reason: u32,
+    /// Bytes of items.
+    pub items_bytes: u32,
+    /// `CLOCK_BOOTTIME` nanoseconds at which the task was started (`task_struct.start_boottime`; field 22
+    /// of `proc_pid_stat(5)`, which rounds it).
+    pub start_ns: u64,
+}
+
+/// What follows the header of a task that was moved; the header has the new cgroup and the old watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MovedBody {
+    /// The cgroup that it was in.
+    pub from_cgroup: u64,
+    /// The cgroup that it is in.
+    pub to_cgroup: u64,
+}
+
+/// What follows the header of a cgroup's record; then comes its name. The header is the task that made
+/// or removed it, watched or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CgroupBody {
+    /// The cgroup.
+    pub cgroup_id: u64,
+    /// The one above it.
+    pub parent_id: u64,
+    /// 1 made, 0 removed.
+    pub made: u32,
+    /// Bytes of items.
+    pub items_bytes: u32,
 }
 
 /// What every item begins with; `len` bytes follow, then padding up to a multiple of 8.
@@ -212,7 +285,44 @@ pub struct Op {
 /// Everything the kernel program is to read for a call, in order.
 pub type Plan = [Op; OPS_MAX];
 
-/// Counters of one CPU since loading.
+/// Most watches at a time; their indices are 0 to 63.
+pub const WATCHES: usize = 64;
+/// Most rings at a time.
+pub const RINGS: usize = 32;
+/// Most cgroups watched at a time.
+pub const CGROUPS: usize = 16384;
+/// Most executables watched at a time.
+pub const EXECUTABLES: usize = 1024;
+/// Bytes of a watched executable's path, as components deepest first, each with its NUL.
+pub const EXECUTABLE_BYTES: usize = 256;
+
+/// Bits of [`WatchEntry::flags`].
+pub mod watch_flag {
+    /// Exec records carry the environment.
+    pub const WANTS_ENV: u32 = 1 << 0;
+    /// Every call is left out, and a task that leaves is let go.
+    pub const EXCLUSION: u32 = 1 << 1;
+}
+
+/// A watch as the kernel program knows it.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct WatchEntry {
+    /// 0: none; otherwise another number each time that the index is used anew.
+    pub generation: u32,
+    /// Slot of the ring that its records go to.
+    pub ring: u32,
+    /// Bits of [`watch_flag`].
+    pub flags: u32,
+    /// Pending bytes from which the reader is woken.
+    pub wake_bytes: u32,
+    /// Bit n: `x86_64` call n is counted, not recorded.
+    pub left_out: [u64; PLANS / 64],
+}
+
+/// Counters of one ring on one CPU since the ring was opened.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -224,17 +334,21 @@ pub struct CpuCounters {
     pub emitted: u64,
     /// Records that found the ring full.
     pub dropped: u64,
-    /// Calls or children for which no memory was to be had.
+    /// Calls, children or cgroups for which no memory was to be had.
     pub stash_failed: u64,
-    /// Calls that were in progress when their task came under watch.
+    /// Calls that were in progress when their task came under watch by inventory, by the program it
+    /// executed, or by a fork: not recorded. (The call that moves a task into a watched cgroup belongs to
+    /// the time before, and is not counted.)
     pub skipped_mid_call: u64,
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 72);
+    assert!(size_of::<Header>() == 96);
     assert!(offset_of!(Header, seq) == 8);
     assert!(offset_of!(Header, cpu) == 32);
-    assert!(offset_of!(Header, comm) == 56);
+    assert!(offset_of!(Header, euid) == 56);
+    assert!(offset_of!(Header, watch) == 76);
+    assert!(offset_of!(Header, comm) == 80);
     assert!(size_of::<CallBody>() == 72);
     assert!(offset_of!(CallBody, args) == 16);
     assert!(offset_of!(CallBody, nr) == 64);
@@ -242,10 +356,17 @@ const _: () = {
     assert!(size_of::<ForkBody>() == 8);
     assert!(size_of::<ExecBody>() == 8);
     assert!(size_of::<ExitBody>() == 8);
+    assert!(size_of::<TaskBody>() == 16);
+    assert!(offset_of!(TaskBody, start_ns) == 8);
+    assert!(size_of::<MovedBody>() == 16);
+    assert!(size_of::<CgroupBody>() == 24);
+    assert!(offset_of!(CgroupBody, made) == 16);
     assert!(size_of::<ItemHeader>() == 8);
     assert!(offset_of!(ItemHeader, len) == 4);
     assert!(size_of::<Op>() == 8);
     assert!(offset_of!(Op, max_bytes) == 4);
     assert!(size_of::<Plan>() == 32);
+    assert!(size_of::<WatchEntry>() == 80);
+    assert!(offset_of!(WatchEntry, left_out) == 16);
     assert!(size_of::<CpuCounters>() == 40);
 };

@@ -4,11 +4,13 @@
 //! - [`parse()`] turns the bytes of one record into a [`KernelRecord`]; it cannot panic.
 //! - [`table`] names system calls and their arguments; [`fetch_plan`] derives from it what the kernel
 //!   program reads, and [`decode()`] how a call is written down.
+//! - [`CallSet`] says which calls a watch puts on record.
 //! - [`encode`] makes records in user space, for tests and replays.
 //!
 //! Pure: no file, no clock, no system call.
 
 mod address;
+mod calls;
 mod decode;
 pub mod encode;
 pub mod flags;
@@ -19,7 +21,11 @@ mod plan;
 pub mod structures;
 pub mod table;
 
+pub use calls::{CallSet, UnknownCall};
 pub use decode::{ArgValue, DecodedCall, Subject, Weakened, decode, name};
 pub use layout::{CpuCounters, Header};
-pub use parse::{Arch, Call, Exec, Exit, Fork, Item, Items, KernelRecord, ParseError, parse};
+pub use parse::{
+    Arch, Call, Cgroup, Exec, Exit, Fork, Item, Items, KernelRecord, Moved, ParseError, Reason,
+    Strings, Task, parse,
+};
 pub use plan::fetch_plan;

@@ -3,7 +3,8 @@
 use zerocopy::FromBytes;
 
 use crate::layout::{
-    CallBody, ExecBody, ExitBody, ForkBody, Header, ItemHeader, flag, item_kind, kind,
+    CallBody, CgroupBody, ExecBody, ExitBody, ForkBody, Header, ItemHeader, MovedBody, TaskBody,
+    flag, item_flag, item_kind, kind, reason,
 };
 
 /// Why bytes are no record.
@@ -49,6 +50,9 @@ pub enum ParseError {
     /// No such architecture.
     #[error("unknown architecture {0}")]
     Arch(u16),
+    /// No such reason for a task to come under watch.
+    #[error("unknown reason {0} for a task to come under watch")]
+    Reason(u32),
 }
 
 /// Which table of numbers a call was made by.
@@ -104,6 +108,12 @@ pub enum KernelRecord<'a> {
     Exec(Exec<'a>),
     /// The end of a thread.
     Exit(Exit),
+    /// A task that came under watch while it ran.
+    Task(Task<'a>),
+    /// A watched task found in another cgroup than before.
+    Moved(Moved),
+    /// A cgroup made or removed below a watched one.
+    Cgroup(Cgroup<'a>),
 }
 
 impl KernelRecord<'_> {
@@ -115,6 +125,9 @@ impl KernelRecord<'_> {
             Self::Fork(fork) => &fork.header,
             Self::Exec(exec) => &exec.header,
             Self::Exit(exit) => &exit.header,
+            Self::Task(task) => &task.header,
+            Self::Moved(moved) => &moved.header,
+            Self::Cgroup(cgroup) => &cgroup.header,
         }
     }
 }
@@ -178,14 +191,17 @@ pub struct Exec<'a> {
     pub items: Items<'a>,
 }
 
-impl Exec<'_> {
+impl<'a> Exec<'a> {
     /// Absolute path of the executable in its mount namespace; empty where it is not known.
     #[must_use]
     pub fn executable(&self) -> Vec<u8> {
-        self.items
-            .find(0, item_kind::EXE)
-            .map(|item| crate::path::directory(&item))
-            .unwrap_or_default()
+        self.items.executable()
+    }
+
+    /// The environment as far as it was read; `None` where the watch does not ask for it.
+    #[must_use]
+    pub fn environment(&self) -> Option<Strings<'a>> {
+        self.items.strings(item_kind::ENV)
     }
 }
 
@@ -196,6 +212,116 @@ pub struct Exit {
     pub header: Header,
     /// Its status.
     pub body: ExitBody,
+}
+
+/// Why a task came under watch while it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It was running already when the watch was set.
+    Inventory,
+    /// It was found in a watched cgroup: moved there, or born there by `CLONE_INTO_CGROUP`.
+    Joined,
+    /// It executed a watched program.
+    Executable,
+}
+
+impl Reason {
+    /// The word on the record.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inventory => "inventory",
+            Self::Joined => "joined",
+            Self::Executable => "executable",
+        }
+    }
+
+    const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            reason::INVENTORY => Some(Self::Inventory),
+            reason::JOINED => Some(Self::Joined),
+            reason::EXECUTABLE => Some(Self::Executable),
+            _ => None,
+        }
+    }
+}
+
+/// A task that came under watch while it ran: what it did before is not on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Task<'a> {
+    /// The task.
+    pub header: Header,
+    /// When it was started.
+    pub body: TaskBody,
+    /// Why it is watched from now on.
+    pub reason: Reason,
+    /// The executable and its arguments.
+    pub items: Items<'a>,
+}
+
+impl<'a> Task<'a> {
+    /// Absolute path of the executable in its mount namespace; empty where it is not known.
+    #[must_use]
+    pub fn executable(&self) -> Vec<u8> {
+        self.items.executable()
+    }
+
+    /// The arguments as they lie in the process's memory, which it may have changed; `None` where they
+    /// could not be read.
+    #[must_use]
+    pub fn argv(&self) -> Option<Strings<'a>> {
+        self.items.strings(item_kind::ARGV)
+    }
+}
+
+/// A watched task found in another cgroup than before; the call after it is the first one there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// The task; its cgroup is the new one, its watch the one that it was under.
+    pub header: Header,
+    /// From where to where.
+    pub body: MovedBody,
+}
+
+/// A cgroup made or removed below a watched one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cgroup<'a> {
+    /// The task that did it, watched or not; its watch is the cgroup's.
+    pub header: Header,
+    /// Which one, and below which.
+    pub body: CgroupBody,
+    /// The name.
+    pub items: Items<'a>,
+}
+
+impl<'a> Cgroup<'a> {
+    /// The name of its directory; empty where it could not be read.
+    #[must_use]
+    pub fn name(&self) -> &'a [u8] {
+        self.items.find(0, item_kind::STRING).map_or(&[], |item| item.bytes)
+    }
+
+    /// Whether it was made; otherwise it was removed.
+    #[must_use]
+    pub const fn is_made(&self) -> bool {
+        self.body.made != 0
+    }
+}
+
+/// Strings that lie one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strings<'a> {
+    bytes: &'a [u8],
+    /// Whether there were more, or the last is cut short.
+    pub is_truncated: bool,
+}
+
+impl<'a> Strings<'a> {
+    /// Each string without its NUL.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let bytes = self.bytes.strip_suffix(b"\0").unwrap_or(self.bytes);
+        bytes.split(|byte| *byte == 0).take(if self.bytes.is_empty() { 0 } else { usize::MAX })
+    }
 }
 
 /// One thing that was read for a call.
@@ -238,12 +364,21 @@ impl<'a> Items<'a> {
         })
     }
 
+    fn executable(&self) -> Vec<u8> {
+        self.find(0, item_kind::EXE).map(|item| crate::path::directory(&item)).unwrap_or_default()
+    }
+
+    fn strings(&self, kind: u8) -> Option<Strings<'a>> {
+        let item = self.find(0, kind).filter(|item| item.header.err == 0)?;
+        Some(Strings { bytes: item.bytes, is_truncated: item.has(item_flag::TRUNCATED) })
+    }
+
     fn check(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let offset = bytes.len() - rest.len();
             let (item, after) = split_item(rest).ok_or(ParseError::ItemRange { offset })?;
-            if !(item_kind::STRING..=item_kind::EXE).contains(&item.header.kind) {
+            if !(item_kind::STRING..=item_kind::ENV).contains(&item.header.kind) {
                 return Err(ParseError::ItemKind(item.header.kind));
             }
             rest = after;
@@ -279,8 +414,24 @@ pub fn parse(bytes: &[u8]) -> Result<KernelRecord<'_>, ParseError> {
         }
         kind::EXEC => {
             let (body, rest) = take::<ExecBody>(rest)?;
-            let items = items(rest, usize::try_from(body.items_bytes).unwrap_or(usize::MAX))?;
+            let items = items(rest, size(body.items_bytes))?;
             Ok(KernelRecord::Exec(Exec { header, body, items }))
+        }
+        kind::TASK => {
+            let (body, rest) = take::<TaskBody>(rest)?;
+            let reason = Reason::from_number(body.reason).ok_or(ParseError::Reason(body.reason))?;
+            let items = items(rest, size(body.items_bytes))?;
+            Ok(KernelRecord::Task(Task { header, body, reason, items }))
+        }
+        kind::MOVED => {
+            let (body, rest) = take::<MovedBody>(rest)?;
+            items(rest, 0)?;
+            Ok(KernelRecord::Moved(Moved { header, body }))
+        }
+        kind::CGROUP => {
+            let (body, rest) = take::<CgroupBody>(rest)?;
+            let items = items(rest, size(body.items_bytes))?;
+            Ok(KernelRecord::Cgroup(Cgroup { header, body, items }))
         }
         kind::FORK => {
             let (body, rest) = take::<ForkBody>(rest)?;
@@ -299,6 +450,11 @@ pub fn parse(bytes: &[u8]) -> Result<KernelRecord<'_>, ParseError> {
 fn take<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), ParseError> {
     T::read_from_prefix(bytes)
         .map_err(|_| ParseError::Short { needed: size_of::<T>(), actual: bytes.len() })
+}
+
+/// A size too large for this machine fits no record either.
+fn size(bytes: u32) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn items(bytes: &[u8], stated: usize) -> Result<Items<'_>, ParseError> {

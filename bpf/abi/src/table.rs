@@ -12,6 +12,7 @@ mod memory;
 mod mounts;
 mod network;
 mod processes;
+mod routine;
 mod tasks;
 mod watches;
 
@@ -144,19 +145,26 @@ pub struct Syscall {
     /// Whether the call acts on the process that makes it; otherwise it acts on the first
     /// argument that names a file, a process or an address.
     pub about_caller: bool,
+    /// Whether the call only looks, waits or keeps house: left out of
+    /// [`CallSet::security`](crate::CallSet::security).
+    pub is_routine: bool,
 }
 
-/// The lines of one family: `name(argument: Kind, …);`, then `about caller` where that holds.
+/// The lines of one family: `name(argument: Kind, …);`, then `about caller` and `is routine` where that
+/// holds.
 ///
 /// One call is one line, however long: the tables are read down, not across.
 macro_rules! calls {
     (@about) => { false };
     (@about caller) => { true };
-    ($($name:ident($($param:ident: $kind:expr),*) $(about $caller:ident)?;)*) => {
+    (@is) => { false };
+    (@is routine) => { true };
+    ($($name:ident($($param:ident: $kind:expr),*) $(about $caller:ident)? $(is $class:ident)?;)*) => {
         pub(super) static CALLS: &[Syscall] = &[$(Syscall {
             sysno: Sysno::$name,
             params: &[$((stringify!($param), $kind)),*],
             about_caller: calls!(@about $($caller)?),
+            is_routine: calls!(@is $($class)?),
         }),*];
     };
 }
@@ -178,6 +186,12 @@ pub fn lines() -> impl Iterator<Item = &'static Syscall> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// Every call that only looks, waits or keeps house, in the table or not.
+pub(crate) fn routine() -> impl Iterator<Item = Sysno> {
+    let lines = lines().filter(|line| line.is_routine).map(|line| line.sysno);
+    lines.chain(routine::CALLS.iter().copied())
 }
 
 static BY_NUMBER: LazyLock<Vec<Option<&'static Syscall>>> = LazyLock::new(|| {

@@ -14,9 +14,6 @@ fn returned(
     items: &[(u8, u8, &[u8])],
 ) -> DecodedCall<'static> {
     let header = Header {
-        kind: 0,
-        flags: 0,
-        size: 0,
         seq: 7,
         entry_ns: 100,
         cgroup_id: 5,
@@ -27,6 +24,7 @@ fn returned(
         uid: 1000,
         gid: 1000,
         comm: *b"comm\0\0\0\0\0\0\0\0\0\0\0\0",
+        ..Header::default()
     };
     let nr = u32::try_from(call.id()).expect("not negative");
     let body = CallBody { exit_ns: 150, ret, args, nr, arch: 1, items_bytes: 0 };

@@ -1,10 +1,11 @@
 //! Records from outside: whatever the bytes, an answer and no panic.
 
 use graven_abi::layout::{
-    CallBody, ExecBody, ExitBody, ForkBody, ITEMS_BYTES, ItemHeader, item_kind,
+    CallBody, CgroupBody, ExecBody, ExitBody, ForkBody, ITEMS_BYTES, ItemHeader, MovedBody,
+    TaskBody, item_flag, item_kind,
 };
 use graven_abi::{
-    ArgValue, Header, KernelRecord, ParseError, Weakened, decode, encode, name, parse,
+    ArgValue, Header, KernelRecord, ParseError, Reason, Weakened, decode, encode, name, parse,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -23,6 +24,12 @@ fn header() -> Header {
         ppid: 1,
         uid: 1000,
         gid: 1000,
+        euid: 0,
+        egid: 0,
+        mnt_ns: 4_026_531_841,
+        pid_ns: 4_026_531_836,
+        net_ns: 4_026_531_840,
+        watch: 3,
         comm: *b"comm\0\0\0\0\0\0\0\0\0\0\0\0",
     }
 }
@@ -43,7 +50,7 @@ fn call(bytes: &[u8]) -> graven_abi::Call<'_> {
 }
 
 prop_compose! {
-    fn any_item()(arg in 0u8..8, kind in 1u8..7, err in prop_oneof![Just(0i16), Just(-14)], flags in 0u16..16,
+    fn any_item()(arg in 0u8..8, kind in 1u8..8, err in prop_oneof![Just(0i16), Just(-14)], flags in 0u16..16,
         bytes in vec(any::<u8>(), 0..300)) -> (ItemHeader, Vec<u8>) {
         (ItemHeader { arg, kind, err, len: 0, flags }, bytes)
     }
@@ -98,14 +105,60 @@ fn the_other_kinds_come_back() {
     let bytes = encode::exec(header(), ExecBody { old_tid: 11, items_bytes: 0 }, &path);
     let Ok(KernelRecord::Exec(exec)) = parse(&bytes) else { panic!("no exec") };
     assert_eq!(exec.executable(), b"/usr/bin/true");
+    assert_eq!(exec.environment(), None, "not asked for");
+}
+
+#[test]
+fn what_came_under_watch_and_what_was_moved_come_back() {
+    let items = [
+        (item(0, item_kind::EXE, 0), b"sh\0bin\0".as_slice()),
+        (item(0, item_kind::ARGV, item_flag::TRUNCATED), b"sh\0\0-c\0".as_slice()),
+    ];
+    let body = TaskBody { reason: 2, items_bytes: 0, start_ns: 77 };
+    let bytes = encode::task(header(), body, &items);
+    let Ok(KernelRecord::Task(task)) = parse(&bytes) else { panic!("no task") };
+    assert_eq!((task.reason, task.body.start_ns), (Reason::Joined, 77));
+    assert_eq!(task.executable(), b"/bin/sh");
+    let argv = task.argv().expect("it was read");
+    assert_eq!(argv.iter().collect::<Vec<_>>(), [b"sh".as_slice(), b"", b"-c"]);
+    assert!(argv.is_truncated);
+
+    let bytes = encode::task(header(), TaskBody { reason: 4, ..body }, &[]);
+    assert_eq!(parse(&bytes), Err(ParseError::Reason(4)));
+
+    let moved = MovedBody { from_cgroup: 5, to_cgroup: 6 };
+    let bytes = encode::moved(header(), moved);
+    assert!(matches!(parse(&bytes), Ok(KernelRecord::Moved(seen)) if seen.body == moved));
+
+    let name = [(item(0, item_kind::STRING, 0), b"job".as_slice())];
+    let body = CgroupBody { cgroup_id: 8, parent_id: 5, made: 1, items_bytes: 0 };
+    let bytes = encode::cgroup(header(), body, &name);
+    let Ok(KernelRecord::Cgroup(cgroup)) = parse(&bytes) else { panic!("no cgroup") };
+    assert_eq!((cgroup.name(), cgroup.is_made()), (b"job".as_slice(), true));
+    assert_eq!((cgroup.body.cgroup_id, cgroup.header.watch), (8, 3));
+}
+
+#[test]
+fn an_environment_is_its_strings() {
+    for (bytes, strings) in [
+        (b"".as_slice(), Vec::<&[u8]>::new()),
+        (b"A=1\0\0B=", vec![b"A=1", b"", b"B="]),
+        (b"A=1\0", vec![b"A=1"]),
+    ] {
+        let bytes = [(item(0, item_kind::ENV, 0), bytes)];
+        let bytes = encode::exec(header(), ExecBody { old_tid: 11, items_bytes: 0 }, &bytes);
+        let Ok(KernelRecord::Exec(exec)) = parse(&bytes) else { panic!("no exec") };
+        let environment = exec.environment().expect("asked for");
+        assert_eq!(environment.iter().collect::<Vec<_>>(), strings);
+    }
 }
 
 #[test]
 fn what_does_not_fit_is_named() {
     let good = encode::fork(header(), ForkBody { child_pid: 1, child_tid: 1 });
     assert!(parse(&good).is_ok(), "control");
-    assert!(matches!(parse(&good[..40]), Err(ParseError::Short { needed: 72, actual: 40 })));
-    assert!(matches!(parse(&good[..79]), Err(ParseError::Size { stated: 80, actual: 79 })));
+    assert!(matches!(parse(&good[..40]), Err(ParseError::Short { needed: 96, actual: 40 })));
+    assert!(matches!(parse(&good[..103]), Err(ParseError::Size { stated: 104, actual: 103 })));
     let mut unknown = good;
     unknown[0] = 9;
     assert_eq!(parse(&unknown), Err(ParseError::Kind(9)));
@@ -114,7 +167,7 @@ fn what_does_not_fit_is_named() {
     let bytes = encode::call(header(), body(0, [0; 6]), &[(item(0, 99, 0), b"")]);
     assert_eq!(parse(&bytes), Err(ParseError::ItemKind(99)));
     let mut long = encode::call(header(), body(0, [0; 6]), &[(item(0, 1, 0), b"abc")]);
-    long[144 + 4] = 200;
+    long[size_of::<Header>() + size_of::<CallBody>() + 4] = 200;
     assert_eq!(parse(&long), Err(ParseError::ItemRange { offset: 0 }));
 }
 
@@ -138,7 +191,7 @@ fn a_relative_path_is_joined_to_its_directory() {
 
 #[test]
 fn what_weakens_a_record_is_listed() {
-    let flags = graven_abi::layout::item_flag::AT_EXIT | graven_abi::layout::item_flag::TRUNCATED;
+    let flags = item_flag::AT_EXIT | item_flag::TRUNCATED;
     let items = [(item(0, item_kind::STRING, flags), b"/x".as_slice())];
     let bytes = encode::call(header(), body(82, [1, 2, 0, 0, 0, 0]), &items);
     let decoded = decode(&call(&bytes)).weakened;

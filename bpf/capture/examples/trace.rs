@@ -6,8 +6,8 @@ use std::env;
 use std::error::Error;
 use std::time::Duration;
 
-use graven_abi::{KernelRecord, decode, parse};
-use graven_capture::{Capture, CaptureOptions, Cgroup2, RING_BYTES_DEFAULT, command, spawn};
+use graven_abi::{CallSet, KernelRecord, decode, parse};
+use graven_capture::{Capture, Cgroup2, RING_BYTES_DEFAULT, Watch, command, spawn};
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -15,11 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1);
     let program = arguments.next().ok_or("usage: trace PROGRAM [ARGUMENT]…")?;
     let cgroup = Cgroup2::find()?.create(&format!("trace-{}", std::process::id()))?;
-    let mut capture = Capture::load(CaptureOptions {
-        cgroup_id: cgroup.id(),
-        cgroup_level: cgroup.level(),
-        ring_bytes: RING_BYTES_DEFAULT,
-    })?;
+    let mut capture = Capture::load()?;
+    let mut ring = capture.open_ring(RING_BYTES_DEFAULT)?;
+    let watch = Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false };
+    capture.set_watch(0, &watch)?;
+    capture.watch_cgroup(cgroup.path(), 0)?;
     let quiet = env::var_os("TRACE_QUIET").is_some();
     let mut show = |bytes: &[u8]| {
         if !quiet {
@@ -29,17 +29,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut child = spawn(command(&program)?.args(arguments), &cgroup)?;
     let mut records = 0;
     let status = loop {
-        records += capture.poll(POLL, &mut show)?;
+        records += ring.poll(POLL, &mut show)?;
         if let Some(status) = child.try_wait()? {
             break status;
         }
     };
     while cgroup.populated()? {
-        records += capture.poll(POLL, &mut show)?;
+        records += ring.poll(POLL, &mut show)?;
     }
-    records += capture.consume(&mut show);
-    eprintln!("{status}; {records} records; {} missed", capture.recursion_misses()?);
-    for (cpu, counters) in capture.counters()?.iter().enumerate() {
+    records += ring.consume(&mut show);
+    eprintln!("{status}; {records} records; {} missed", ring.recursion_misses()?);
+    for (cpu, counters) in ring.counters()?.iter().enumerate() {
         eprintln!("CPU {cpu}: {counters:?}");
     }
     cgroup.remove()?;
@@ -77,6 +77,15 @@ fn show(bytes: &[u8]) {
         }
         Ok(KernelRecord::Exit(exit)) => {
             println!("exit {}/{} {:?}", exit.header.pid, exit.header.tid, exit.body);
+        }
+        Ok(KernelRecord::Task(task)) => {
+            let executable = task.executable();
+            let executable = String::from_utf8_lossy(&executable);
+            println!("{} {} {executable:?}", task.reason.name(), task.header.pid);
+        }
+        Ok(KernelRecord::Moved(moved)) => println!("moved {} {:?}", moved.header.tid, moved.body),
+        Ok(KernelRecord::Cgroup(cgroup)) => {
+            println!("cgroup {:?} {:?}", String::from_utf8_lossy(cgroup.name()), cgroup.body);
         }
         Err(error) => println!("malformed: {error}"),
     }

@@ -1,68 +1,66 @@
-//! The kernel program, loaded: its records and its counters.
+//! The kernel program, loaded, and what it is told to watch.
 
+mod kernel;
+mod reader;
 mod ring;
+mod subtree;
+mod watch;
 
 use std::fmt;
+use std::io::Read as _;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
-use graven_abi::CpuCounters;
+use libbpf_rs::Iter;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{MapCore, MapFlags, Program};
-use zerocopy::FromBytes;
 
 use crate::error::CaptureError;
 use crate::probe::check_rights;
 use crate::skeleton::{CaptureSkel, CaptureSkelBuilder, OpenCaptureSkel, types};
-use ring::Ring;
+use kernel::Kernel;
+pub use ring::{Ring, RingSlot};
+use subtree::Subtrees;
+pub use watch::Watch;
+use watch::{Executables, Watches};
 
-/// Size of the ring between kernel and recorder, in bytes: 8 MiB, some 50,000 records.
+/// Size of a ring between kernel and recorder, in bytes: 8 MiB, some 50,000 records.
 pub const RING_BYTES_DEFAULT: u32 = 8 << 20;
 /// Smallest ring, in bytes: room for a few records of the largest size.
 pub const RING_BYTES_MIN: u32 = 64 << 10;
-/// Pending bytes from which the kernel wakes the recorder before its time is up.
+/// Pending bytes from which the kernel wakes the reader of a ring before its time is up; a quarter of the
+/// ring where that is less.
 pub const WAKE_BYTES: u32 = 64 << 10;
 
-/// What to capture.
-#[derive(Debug, Clone, Copy)]
-pub struct CaptureOptions {
-    /// Inode of the watched cgroup, from [`crate::AgentCgroup::id`].
-    pub cgroup_id: u64,
-    /// Its depth below the root of the cgroup file system, from [`crate::AgentCgroup::level`].
-    pub cgroup_level: u32,
-    /// Size of the ring in bytes, a power of two; [`RING_BYTES_DEFAULT`].
-    pub ring_bytes: u32,
-}
-
-/// A running capture; it ends when this is dropped.
+/// The kernel program at work; it ends when this is dropped.
 ///
-/// It cannot be sent to another thread: load it in the thread that polls it.
+/// It says who is watched, and where their records go. It can be changed while it runs: a thread of its own
+/// may own it, while each [`Ring`] is read by another.
 pub struct Capture {
     skeleton: CaptureSkel<'static>,
-    ring: Ring,
+    kernel: Arc<Kernel>,
+    subtrees: Subtrees,
+    executables: Executables,
 }
 
 impl fmt::Debug for Capture {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Capture").field("ring", &self.ring).finish_non_exhaustive()
+        formatter
+            .debug_struct("Capture")
+            .field("subtrees", &self.subtrees)
+            .field("executables", &self.executables)
+            .finish_non_exhaustive()
     }
 }
 
 impl Capture {
-    /// Loads the kernel program and starts it.
-    ///
-    /// Load it before the command is started. Calls in progress in tasks that come under watch later
-    /// are not recorded but counted.
+    /// Loads the kernel program and starts it, watching nothing.
     ///
     /// # Errors
     ///
-    /// [`CaptureError::NotPermitted`], [`CaptureError::NoBtf`], [`CaptureError::RingBytes`],
-    /// [`CaptureError::Refused`] or [`CaptureError::Load`].
-    pub fn load(options: CaptureOptions) -> Result<Self, CaptureError> {
-        if !options.ring_bytes.is_power_of_two() || options.ring_bytes < RING_BYTES_MIN {
-            return Err(CaptureError::RingBytes { bytes: options.ring_bytes.into() });
-        }
+    /// [`CaptureError::NotPermitted`], [`CaptureError::NoBtf`], [`CaptureError::Refused`] or
+    /// [`CaptureError::Load`].
+    pub fn load() -> Result<Self, CaptureError> {
         check_rights()?;
         // The error that is returned says what matters; the rest is for the log.
         libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Warn, |_, message| {
@@ -72,92 +70,137 @@ impl Capture {
         // run, so the few hundred bytes are given away rather than tied up in a self-reference.
         let object = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut open = CaptureSkelBuilder::default().open(object).map_err(load_error)?;
-        configure(&mut open, options)?;
+        configure(&mut open);
         let mut skeleton = open.load().map_err(load_error)?;
+        let kernel = Arc::new(Kernel::of(&skeleton)?);
         skeleton.attach().map_err(load_error)?;
-        let ring = Ring::new(skeleton.maps.ring.as_fd(), options.ring_bytes)?;
-        Ok(Self { skeleton, ring })
+        Ok(Self {
+            skeleton,
+            kernel,
+            subtrees: Subtrees::default(),
+            executables: Executables::default(),
+        })
     }
 
-    /// Waits until [`WAKE_BYTES`] are pending or `timeout` has passed, then hands over what there is.
-    ///
-    /// Returns the number of records. Waking for every record would cost the watched command seven
-    /// times what the record costs; so `timeout` is the delay of a quiet command's records. Five to ten
-    /// milliseconds suit.
-    ///
-    /// A record's sequence number orders it among those of its CPU. Records of one CPU may come in
-    /// another order where one task displaced another while it wrote.
+    /// Opens a ring of `bytes`, a power of two: one for each ledger, so that a stalled one costs only
+    /// itself. Dropping it closes it, and drops the watches that feed it.
     ///
     /// # Errors
     ///
-    /// [`CaptureError::Read`] if waiting fails.
-    pub fn poll(
-        &mut self,
-        timeout: Duration,
-        on_record: impl FnMut(&[u8]),
-    ) -> Result<usize, CaptureError> {
-        self.ring.wait(timeout)?;
-        Ok(self.ring.consume(on_record))
+    /// [`CaptureError::RingBytes`] for a size that the kernel does not take, [`CaptureError::NoRing`] if
+    /// [`graven_abi::layout::RINGS`] are open, or [`CaptureError::Change`].
+    pub fn open_ring(&mut self, bytes: u32) -> Result<Ring, CaptureError> {
+        Ring::open(&self.kernel, bytes)
     }
 
-    /// Hands over what there is without waiting; returns the number of records.
-    pub fn consume(&mut self, on_record: impl FnMut(&[u8])) -> usize {
-        self.ring.consume(on_record)
-    }
-
-    /// Bytes that wait in the ring; its size is [`Self::ring_bytes`].
-    #[must_use]
-    pub fn pending_bytes(&self) -> u64 {
-        self.ring.pending_bytes()
-    }
-
-    /// Size of the ring, in bytes.
-    #[must_use]
-    pub fn ring_bytes(&self) -> u32 {
-        self.ring.bytes()
-    }
-
-    /// The counters of each CPU since loading; index = CPU number.
+    /// Sets or changes watch `index`. Nothing comes under it yet: see [`Self::watch_cgroup`] and
+    /// [`Self::watch_executable`].
     ///
     /// # Errors
     ///
-    /// [`CaptureError::Read`] if the kernel does not give them.
-    pub fn counters(&self) -> Result<Vec<CpuCounters>, CaptureError> {
-        let map = &self.skeleton.maps.counters;
-        let values = map
-            .lookup_percpu(&[0; 4], MapFlags::ANY)
-            .map_err(|source| CaptureError::Read { operation: "read the counters", source })?;
-        let counters = values.unwrap_or_default();
-        Ok(counters
-            .iter()
-            .filter_map(|bytes| CpuCounters::read_from_prefix(bytes).ok())
-            .map(|(counters, _)| counters)
-            .collect())
+    /// [`CaptureError::NoWatch`] for an index from [`graven_abi::layout::WATCHES`] on;
+    /// [`CaptureError::Change`].
+    pub fn set_watch(&mut self, index: u32, watch: &Watch) -> Result<(), CaptureError> {
+        Watches::set(&self.kernel, index, watch)
     }
 
-    /// Events that the kernel did not pass to the program because it was running on that CPU already.
+    /// Ends watch `index` with its cgroups and executables. Its tasks are let go at their next call;
+    /// records made before that stay in the ring.
     ///
     /// # Errors
     ///
-    /// [`CaptureError::Read`] if the kernel does not give the number.
-    pub fn recursion_misses(&self) -> Result<u64, CaptureError> {
-        let progs = &self.skeleton.progs;
-        [&progs.on_sys_enter, &progs.on_sys_exit, &progs.on_fork, &progs.on_exec, &progs.on_exit]
-            .into_iter()
-            .try_fold(0, |sum, program| Ok(sum + misses_of(program)?))
+    /// [`CaptureError::NoWatch`] if it is not set; [`CaptureError::Change`].
+    pub fn drop_watch(&mut self, index: u32) -> Result<(), CaptureError> {
+        Watches::drop(&self.kernel, index)?;
+        self.subtrees.forget(&self.kernel, index)?;
+        self.executables.forget(&self.kernel, index)?;
+        self.count_executables();
+        Ok(())
+    }
+
+    /// Puts the cgroup at `path` and all cgroups below it, now and later, under watch `index`.
+    ///
+    /// A cgroup below that has a watch of its own keeps it. Tasks come under watch with their next call, and
+    /// those that are already under another watch when they next change their cgroup; for tasks that may not
+    /// make a call for long, take the [`Self::inventory`].
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::NoWatch`], [`CaptureError::Cgroup`] if `path` is no cgroup (version 2) or cannot be
+    /// listed, [`CaptureError::Change`] if there are too many.
+    pub fn watch_cgroup(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
+        self.kernel.require_watch(index)?;
+        self.subtrees.add(&self.kernel, path, index)
+    }
+
+    /// Takes the watch off the cgroup at `path` and those below it; where a cgroup above it is watched,
+    /// that watch goes on here. Tasks that are watched already stay so: see [`Self::drop_watch`].
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Cgroup`] if it cannot be listed; [`CaptureError::Change`].
+    pub fn unwatch_cgroup(&mut self, path: &Path) -> Result<(), CaptureError> {
+        self.subtrees.remove(&self.kernel, path)
+    }
+
+    /// Puts whoever executes the file at `path` from now on under watch `index`, with all its descendants.
+    ///
+    /// The file is known by its path in the mount namespace of the one that executes it, symbolic links
+    /// resolved (here and now). Of a script, that is the interpreter.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::NoWatch`]; [`CaptureError::Executable`] if the path is relative or has more than
+    /// 255 bytes; [`CaptureError::Change`] if there are too many.
+    pub fn watch_executable(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
+        self.kernel.require_watch(index)?;
+        self.executables.add(&self.kernel, path, index)?;
+        self.count_executables();
+        Ok(())
+    }
+
+    /// Takes the watch off the file at `path`. Tasks that are watched already stay so.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Executable`] or [`CaptureError::Change`].
+    pub fn unwatch_executable(&mut self, path: &Path) -> Result<(), CaptureError> {
+        self.executables.remove(&self.kernel, path)?;
+        self.count_executables();
+        Ok(())
+    }
+
+    /// Takes every task that runs in a watched cgroup under watch at once, sleeping ones included.
+    ///
+    /// There is a record for each process; each of its threads is watched. The call that a task is in
+    /// is not recorded, but counted as [`graven_abi::CpuCounters::skipped_mid_call`] when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Change`] if the kernel does not go through with it.
+    pub fn inventory(&mut self) -> Result<(), CaptureError> {
+        let failed =
+            |source| CaptureError::Change { operation: "take the inventory of tasks", source };
+        let Some(link) = &self.skeleton.links.take_inventory else {
+            return Ok(());
+        };
+        let mut tasks = Iter::new(link).map_err(failed)?;
+        // The program writes nothing: reading to the end is what makes it run.
+        let read = tasks.read_to_end(&mut Vec::new());
+        read.map(|_| ()).map_err(|error| failed(error.into()))
+    }
+
+    fn count_executables(&mut self) {
+        // Absent only if the program had no variable at all.
+        if let Some(variables) = self.skeleton.maps.bss_data.as_deref_mut() {
+            variables.executables_known = self.executables.len();
+        }
     }
 }
 
-fn configure(
-    open: &mut OpenCaptureSkel<'static>,
-    options: CaptureOptions,
-) -> Result<(), CaptureError> {
-    open.maps.ring.set_max_entries(options.ring_bytes).map_err(load_error)?;
+fn configure(open: &mut OpenCaptureSkel<'static>) {
     // Absent only if the program had no constants at all.
     if let Some(constants) = open.maps.rodata_data.as_deref_mut() {
-        constants.watched_cgroup_id = options.cgroup_id;
-        constants.watched_level = options.cgroup_level;
-        constants.wake_bytes = WAKE_BYTES.min(options.ring_bytes / 4);
         for (slot, plan) in constants.plans.iter_mut().zip(graven_abi::fetch_plan()) {
             slot.ops = plan.map(|op| types::graven_op {
                 kind: op.kind,
@@ -169,7 +212,6 @@ fn configure(
             });
         }
     }
-    Ok(())
 }
 
 /// EPERM comes from lockdown, a security module or a container. EACCES, which has the same kind, comes
@@ -180,29 +222,4 @@ fn load_error(source: libbpf_rs::Error) -> CaptureError {
     } else {
         CaptureError::Load { source }
     }
-}
-
-#[expect(unsafe_code, reason = "libbpf-rs has no safe call for one program's information")]
-fn misses_of(program: &Program<'_>) -> Result<u64, CaptureError> {
-    use libbpf_rs::libbpf_sys::{bpf_obj_get_info_by_fd, bpf_prog_info};
-    use std::os::fd::AsRawFd;
-
-    let mut info = bpf_prog_info::default();
-    let mut bytes = u32::try_from(size_of::<bpf_prog_info>()).unwrap_or(u32::MAX);
-    // SAFETY: the descriptor is open while `program` is borrowed; `info` is a writable structure of
-    // `bytes` bytes, all of whose bit patterns are valid, and its pointers are null.
-    let result = unsafe {
-        bpf_obj_get_info_by_fd(
-            program.as_fd().as_raw_fd(),
-            std::ptr::from_mut(&mut info).cast(),
-            &raw mut bytes,
-        )
-    };
-    if result == 0 {
-        return Ok(info.recursion_misses);
-    }
-    Err(CaptureError::Read {
-        operation: "read the program's counters",
-        source: libbpf_rs::Error::from_raw_os_error(-result),
-    })
 }

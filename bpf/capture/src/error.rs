@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use graven_abi::layout::{CGROUPS, EXECUTABLES};
+
 /// Why capture does not start or go on. Each message ends with what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,6 +62,31 @@ pub enum CaptureError {
     RingBytes {
         /// The size asked for.
         bytes: u64,
+    },
+    /// As many rings as there can be are open.
+    #[error("{RINGS} rings are open, which is the most; close one, or record several ledgers in several runs", RINGS = graven_abi::layout::RINGS)]
+    NoRing,
+    /// A watch that is not set, or cannot be.
+    #[error("there is no watch {index}; set one with an index below {WATCHES}", WATCHES = graven_abi::layout::WATCHES)]
+    NoWatch {
+        /// The index that was given.
+        index: u32,
+    },
+    /// A path by which no executable can be watched.
+    #[error("`{}` cannot be watched as an executable; give an absolute path of at most 255 bytes", path.display())]
+    Executable {
+        /// The path, symbolic links resolved.
+        path: PathBuf,
+    },
+    /// The kernel did not take a change of what is watched.
+    #[error(
+        "failed to {operation}; at most {CGROUPS} cgroups and {EXECUTABLES} executables can be watched at a time"
+    )]
+    Change {
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        source: libbpf_rs::Error,
     },
     /// The ring or a map could not be read.
     #[error("failed to {operation}; the capture cannot go on, so stop the command and start again")]

@@ -1,4 +1,4 @@
-//! The generated skeleton of the kernel program.
+//! The generated skeletons of the kernel programs.
 
 #![allow(
     unsafe_code,
@@ -14,3 +14,8 @@
 )]
 
 include!(concat!(env!("OUT_DIR"), "/capture.skel.rs"));
+
+#[cfg(feature = "bench")]
+pub(crate) mod empty {
+    include!(concat!(env!("OUT_DIR"), "/empty.skel.rs"));
+}

@@ -2,7 +2,8 @@
 //! sides when they are compiled.)
 
 use graven_abi::layout::{
-    ITEMS_BYTES, NO_ARG, OPS_MAX, PLANS, SLACK_BYTES, flag, item_flag, item_kind, kind, op_kind,
+    CGROUPS, EXECUTABLE_BYTES, EXECUTABLES, ITEMS_BYTES, NO_ARG, OPS_MAX, PLANS, RINGS,
+    SLACK_BYTES, WATCHES, flag, item_flag, item_kind, kind, op_kind, reason, watch_flag,
 };
 
 const HEADER: &str = include_str!("../src/bpf/abi.h");
@@ -35,6 +36,11 @@ fn constants_agree() {
         ("GRAVEN_SLACK_BYTES", SLACK_BYTES),
         ("GRAVEN_OPS_MAX", OPS_MAX),
         ("GRAVEN_PLANS", PLANS),
+        ("GRAVEN_WATCHES", WATCHES),
+        ("GRAVEN_RINGS", RINGS),
+        ("GRAVEN_CGROUPS", CGROUPS),
+        ("GRAVEN_EXECUTABLES", EXECUTABLES),
+        ("GRAVEN_EXECUTABLE_BYTES", EXECUTABLE_BYTES),
     ];
     for (name, value) in sizes {
         assert_eq!(value_of(name), value as u64, "{name}");
@@ -44,6 +50,9 @@ fn constants_agree() {
         ("GRAVEN_FORK", kind::FORK),
         ("GRAVEN_EXEC", kind::EXEC),
         ("GRAVEN_EXIT", kind::EXIT),
+        ("GRAVEN_TASK", kind::TASK),
+        ("GRAVEN_MOVED", kind::MOVED),
+        ("GRAVEN_CGROUP", kind::CGROUP),
         ("GRAVEN_EXIT_ONLY", flag::EXIT_ONLY),
         ("GRAVEN_NO_RETURN", flag::NO_RETURN),
         ("GRAVEN_ITEMS_FULL", flag::ITEMS_FULL),
@@ -58,6 +67,16 @@ fn constants_agree() {
     for (name, value) in words {
         assert_eq!(value_of(name), u64::from(value), "{name}");
     }
+    let numbers = [
+        ("GRAVEN_INVENTORY", reason::INVENTORY),
+        ("GRAVEN_JOINED", reason::JOINED),
+        ("GRAVEN_EXECUTABLE", reason::EXECUTABLE),
+        ("GRAVEN_WANTS_ENV", watch_flag::WANTS_ENV),
+        ("GRAVEN_EXCLUSION", watch_flag::EXCLUSION),
+    ];
+    for (name, value) in numbers {
+        assert_eq!(value_of(name), u64::from(value), "{name}");
+    }
     let bytes = [
         ("GRAVEN_STRING", item_kind::STRING),
         ("GRAVEN_BYTES", item_kind::BYTES),
@@ -65,6 +84,7 @@ fn constants_agree() {
         ("GRAVEN_DIR", item_kind::DIR),
         ("GRAVEN_ROOT", item_kind::ROOT),
         ("GRAVEN_EXE", item_kind::EXE),
+        ("GRAVEN_ENV", item_kind::ENV),
         ("GRAVEN_OP_NONE", op_kind::NONE),
         ("GRAVEN_OP_STRING", op_kind::STRING),
         ("GRAVEN_OP_PATH", op_kind::PATH),

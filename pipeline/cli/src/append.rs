@@ -1,5 +1,7 @@
 //! `graven append`: takes application events in, one JSON object a line.
 
+mod through;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -8,20 +10,16 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use graven_ledger::{LineReader, ReadLine};
-use graven_record::event::{Admission, EVENT_LINE_BYTES_MAX, Event};
-use graven_record::{Value, ValueError};
-use graven_stages::{
-    Acknowledgement, BATCH_BYTES_MAX, Closed, EventBatch, Intake, Raw, Rejection, clock,
-};
+use graven_daemon::{BATCHES_ON_THE_WAY, Feed, Pending};
+use graven_ledger::{LedgerError, OpenedLedger};
+use graven_record::Value;
+use graven_record::event::Admission;
+use graven_stages::{Acknowledgement, Rejection};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::exit;
 use crate::ledger::LedgerArgs;
-
-/// Batches that may be on their way before the reader waits for acknowledgements.
-const BATCHES_ON_THE_WAY: usize = 64;
 
 /// Append application events from a file or standard input, one JSON object a line.
 ///
@@ -51,29 +49,25 @@ pub(crate) struct AppendArgs {
 }
 
 pub(crate) fn run(args: AppendArgs) -> anyhow::Result<u8> {
-    actix::System::new().block_on(append(args))
+    match args.ledger.open() {
+        Err(LedgerError::InUse(dir)) => through::append(&args, &dir),
+        opened => actix::System::new().block_on(append(args, opened?)),
+    }
 }
 
-async fn append(args: AppendArgs) -> anyhow::Result<u8> {
+/// Takes the events in with a graph of its own.
+async fn append(args: AppendArgs, ledger: OpenedLedger) -> anyhow::Result<u8> {
     let input = open_input(&args.input)?;
-    let ledger = args.ledger.open()?;
     let mut pipeline = args.ledger.start(ledger, Value::object([]), None)?;
     let (batches, mut submitted) = mpsc::channel(BATCHES_ON_THE_WAY);
-    let feeder = Feeder {
-        lines: LineReader::new(input, EVENT_LINE_BYTES_MAX),
-        strict: args.strict,
-        admission: Arc::new(Admission { payload_fields: args.payload_fields.clone() }),
-        intake: pipeline.intake(),
-        batches,
-        pending: EventBatch::default(),
-        line: 0,
-    };
+    let admission = Arc::new(Admission { payload_fields: args.payload_fields.clone() });
+    let feed = Feed::new(input, args.strict, admission, pipeline.intake());
     // Not a task of the runtime, which would wait for a read that may never end.
-    let (outcome, fed) = oneshot::channel();
+    let (outcome, reader) = oneshot::channel();
     std::thread::Builder::new()
         .name("graven-reader".into())
-        .spawn(move || drop(outcome.send(feeder.run())))?;
-    let mut report = Report { receipts: args.receipts, accepted: 0, refused: 0 };
+        .spawn(move || drop(outcome.send(feed.run(&batches))))?;
+    let mut report = Report::new(args.receipts);
     let mut waiting = VecDeque::new();
     let (mut all_submitted, mut cut_short) = (false, false);
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -104,7 +98,7 @@ async fn append(args: AppendArgs) -> anyhow::Result<u8> {
     }
     let drained = drained?;
     if all_submitted {
-        fed.await.context("the reader has gone")??;
+        reader.await.context("the reader has gone")??;
     }
     told.context("the receipts could not be written; the events before this are in the ledger, the rest were not read")?;
     for sink in drained.sinks {
@@ -117,7 +111,7 @@ async fn append(args: AppendArgs) -> anyhow::Result<u8> {
 
 /// The oldest batch's answer; the batch leaves the queue with it.
 async fn next_answer(
-    waiting: &mut VecDeque<oneshot::Receiver<Acknowledgement>>,
+    waiting: &mut VecDeque<Pending>,
 ) -> Result<Acknowledgement, oneshot::error::RecvError> {
     match waiting.front_mut() {
         Some(batch) => {
@@ -137,82 +131,6 @@ fn open_input(path: &Path) -> anyhow::Result<Box<dyn Read + Send>> {
     Ok(Box::new(file))
 }
 
-/// Reads lines into batches, on a thread of its own since reading blocks.
-struct Feeder {
-    lines: LineReader<Box<dyn Read + Send>>,
-    strict: bool,
-    admission: Arc<Admission>,
-    intake: Intake,
-    batches: mpsc::Sender<oneshot::Receiver<Acknowledgement>>,
-    pending: EventBatch,
-    line: u64,
-}
-
-impl Feeder {
-    fn run(mut self) -> anyhow::Result<()> {
-        loop {
-            // Before waiting for more input, what has come is sent on its way.
-            if !self.lines.has_line() && !self.flush() {
-                return Ok(());
-            }
-            self.line += 1;
-            let refused = match self.lines.next_line().context("failed to read the events")? {
-                None => break,
-                Some((_, ReadLine::Whole(line) | ReadLine::Unterminated(line))) => {
-                    let checked = if self.strict {
-                        Event::parse(line, &self.admission).map(drop)
-                    } else {
-                        Ok(())
-                    };
-                    if checked.is_ok() {
-                        self.pending.lines.extend_from_slice(line);
-                        self.pending.ends.push((self.pending.lines.len(), self.line));
-                    }
-                    checked.err()
-                }
-                Some((_, ReadLine::Overlong(bytes))) => Some(ValueError::at("", overlong(bytes))),
-            };
-            let open = match refused {
-                Some(error) => self.refuse(error) && !self.strict,
-                None => self.pending.lines.len() < BATCH_BYTES_MAX / 2 || self.flush(),
-            };
-            if !open {
-                return Ok(());
-            }
-        }
-        self.flush();
-        Ok(())
-    }
-
-    /// Sends a refusal down the same way as the answers, so that all are told in order.
-    fn refuse(&mut self, error: ValueError) -> bool {
-        let rejected = vec![Rejection { line: self.line, error }];
-        let (answer, answered) = oneshot::channel();
-        drop(answer.send(Acknowledgement { accepted: Vec::new(), rejected }));
-        self.flush() && self.batches.blocking_send(answered).is_ok()
-    }
-
-    /// Sends what has come; false once nobody takes it any more.
-    fn flush(&mut self) -> bool {
-        if self.pending.ends.is_empty() {
-            return true;
-        }
-        let batch = EventBatch {
-            mono_ns: clock::mono_ns(),
-            admission: Arc::clone(&self.admission),
-            ..std::mem::take(&mut self.pending)
-        };
-        match self.intake.submit_acknowledged(Raw::Events(batch)) {
-            Ok(answered) => self.batches.blocking_send(answered).is_ok(),
-            Err(Closed) => false,
-        }
-    }
-}
-
-fn overlong(bytes: u64) -> String {
-    format!("the line is {bytes} bytes long, the limit is {EVENT_LINE_BYTES_MAX}: shorten it")
-}
-
 /// What the sender is told.
 struct Report {
     receipts: bool,
@@ -221,22 +139,32 @@ struct Report {
 }
 
 impl Report {
+    fn new(receipts: bool) -> Self {
+        Self { receipts, accepted: 0, refused: 0 }
+    }
+
     fn tell(&mut self, acknowledgement: &Acknowledgement) -> io::Result<()> {
-        self.accepted += acknowledgement.accepted.len() as u64;
-        self.refused += acknowledgement.rejected.len() as u64;
-        let mut errors = io::stderr().lock();
         for Rejection { line, error } in &acknowledgement.rejected {
-            writeln!(errors, "graven: line {line}: {error}")?;
+            self.refusal(*line, &error.to_string())?;
         }
+        let mut out = BufWriter::new(io::stdout().lock());
+        for (line, receipt) in &acknowledgement.accepted {
+            self.receipt(&mut out, *line, &receipt.leaf.to_string(), receipt.seq)?;
+        }
+        out.flush()
+    }
+
+    fn receipt(&mut self, out: &mut impl Write, line: u64, leaf: &str, seq: u64) -> io::Result<()> {
+        self.accepted += 1;
         if self.receipts {
-            let mut out = BufWriter::new(io::stdout().lock());
-            for (line, receipt) in &acknowledgement.accepted {
-                let (leaf, seq) = (receipt.leaf, receipt.seq);
-                writeln!(out, r#"{{"leaf":"{leaf}","line":{line},"seq":{seq}}}"#)?;
-            }
-            out.flush()?;
+            writeln!(out, r#"{{"leaf":"{leaf}","line":{line},"seq":{seq}}}"#)?;
         }
         Ok(())
+    }
+
+    fn refusal(&mut self, line: u64, error: &str) -> io::Result<()> {
+        self.refused += 1;
+        writeln!(io::stderr().lock(), "graven: line {line}: {error}")
     }
 
     fn finish(&self) -> u8 {

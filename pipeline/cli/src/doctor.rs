@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use graven_capture::{Capture, CaptureOptions, Cgroup2, RING_BYTES_MIN};
+use graven_capture::{CallSet, Capture, CaptureError, Cgroup2, RING_BYTES_MIN, Watch};
 use graven_stages::clock;
 use rustix::fs::{StatVfs, statvfs};
 use rustix::system::uname;
@@ -164,14 +164,9 @@ fn capture() -> Finding {
     let tried = Cgroup2::find()
         .and_then(|cgroups| cgroups.create(&format!("doctor-{}", std::process::id())))
         .and_then(|cgroup| {
-            let options = CaptureOptions {
-                cgroup_id: cgroup.id(),
-                cgroup_level: cgroup.level(),
-                ring_bytes: RING_BYTES_MIN,
-            };
-            let loaded = Capture::load(options).map(drop);
+            let watched = watch(cgroup.path());
             cgroup.remove()?;
-            loaded
+            watched
         });
     match tried {
         Ok(()) => Finding::good("capture", "the kernel program loads: tier `observe` works"),
@@ -186,6 +181,14 @@ fn capture() -> Finding {
             )
         }
     }
+}
+
+fn watch(cgroup: &Path) -> Result<(), CaptureError> {
+    let mut capture = Capture::load()?;
+    let ring = capture.open_ring(RING_BYTES_MIN)?;
+    let watch = Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false };
+    capture.set_watch(0, &watch)?;
+    capture.watch_cgroup(cgroup, 0)
 }
 
 fn space(dir: &Path) -> Finding {

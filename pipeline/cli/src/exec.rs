@@ -1,38 +1,30 @@
 //! `graven exec`: runs a command and records every system call that it and its children make.
 
-mod capture;
+mod command;
+mod direct;
 mod summary;
+mod through;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, ExitStatus};
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
-use graven_capture::{AgentCgroup, Cgroup2, Guard, SpawnError, Tier};
-use graven_record::Value;
-use graven_stages::{Agent, Pipeline};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
+use graven_capture::{AgentCgroup, Cgroup2, SpawnError};
+use graven_daemon::new_trace_id;
+use graven_ledger::LedgerError;
+use graven_stages::Agent;
 
 use crate::exit;
-use crate::ledger::{LedgerArgs, new_trace_id};
-use crate::tally::Tally;
-use capture::CaptureThread;
+use crate::ledger::LedgerArgs;
+use crate::tally::Counts;
 
 /// Exit code where Graven itself failed; every other code is the command's.
 pub(crate) const GRAVEN_FAILED: u8 = 125;
-
-/// How long the command may go on after it was asked to end.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// Longest wait for a notice that the cgroup is empty before it is looked at again.
-const EMPTY_WAIT: Duration = Duration::from_secs(1);
 
 /// Run a command and record every system call of it and its children.
 ///
@@ -85,47 +77,28 @@ fn code_of(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(GRAVEN_FAILED)
 }
 
-/// The guard's own process: see [`Guard`].
+/// The guard's own process: see [`graven_capture::Guard`].
 pub(crate) fn guard(cgroup: &Path) -> anyhow::Result<u8> {
     graven_capture::run_guard(cgroup)?;
     Ok(exit::GOOD)
+}
+
+/// The command, looked up, and the agent on whose behalf it runs.
+struct Subject {
+    command: Command,
+    agent: Agent,
 }
 
 async fn record(args: &ExecArgs) -> anyhow::Result<ExitStatus> {
     let (program, arguments) = args.command.split_first().context("no command was given")?;
     let mut command = graven_capture::command(program)?;
     command.args(arguments);
-    let cgroups = Cgroup2::find()?;
-    let tiers = graven_capture::probe();
-    if let Some(reason) =
-        tiers.iter().find_map(|tier| tier.reason.as_ref().filter(|_| tier.name == "observe"))
-    {
-        bail!("{reason}");
-    }
-    let ledger = args.ledger.open()?;
-    let (tally, counts) = Tally::new(ledger.chain.size());
     let agent = Agent { id: agent_name(args, program), trace_id: new_trace_id() };
-    let cgroup = Arc::new(cgroups.create(&format!("exec-{}", agent.trace_id))?);
-    let mut pipeline = args.ledger.start(ledger, tiers_value(&tiers), Some(Box::new(tally)))?;
-
-    let watched = watch(args, &mut command, &cgroup, &cgroups, agent, &mut pipeline).await;
-    // What was captured becomes durable, whatever happened.
-    let drained = pipeline.drain().await;
-    if let Some(Err(error)) = Arc::into_inner(cgroup).map(AgentCgroup::remove) {
-        tracing::warn!(%error, "the command's cgroup stays behind");
+    let subject = Subject { command, agent };
+    match args.ledger.open() {
+        Err(LedgerError::InUse(dir)) => through::record(args, subject, &dir).await,
+        opened => direct::record(args, subject, opened?).await,
     }
-    // Where the graph failed, the rest only follows from it.
-    let drained = drained?;
-    let status = watched?;
-    if args.summary || std::io::stderr().is_terminal() {
-        let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let written =
-            summary::write(&mut std::io::stderr().lock(), args.ledger.dir(), &drained, &counts);
-        if let Err(error) = written {
-            tracing::debug!(%error, "nobody reads the summary");
-        }
-    }
-    Ok(status)
 }
 
 fn agent_name(args: &ExecArgs, program: &OsString) -> String {
@@ -134,105 +107,25 @@ fn agent_name(args: &ExecArgs, program: &OsString) -> String {
     })
 }
 
-fn tiers_value(tiers: &[Tier]) -> Value {
-    Value::object(tiers.iter().map(|tier| {
-        let state = [("available", tier.available.into()), ("reason", tier.reason.clone().into())];
-        (tier.name, Value::object(state))
-    }))
+/// Makes the command's cgroup.
+fn make_cgroup(agent: &Agent) -> anyhow::Result<Arc<AgentCgroup>> {
+    Ok(Arc::new(Cgroup2::find()?.create(&format!("exec-{}", agent.trace_id))?))
 }
 
-/// Runs the command under capture to the end of its last process.
-async fn watch(
-    args: &ExecArgs,
-    command: &mut Command,
-    cgroup: &Arc<AgentCgroup>,
-    cgroups: &Cgroup2,
-    agent: Agent,
-    pipeline: &mut Pipeline,
-) -> anyhow::Result<ExitStatus> {
-    let capture = CaptureThread::start(agent, cgroup, cgroups, pipeline, args.keep_going).await?;
-    let guard = if args.keep_going { None } else { Some(start_guard(cgroup)?) };
-    let ended = match graven_capture::spawn(command, cgroup) {
-        Ok(child) => until_empty(child, cgroup, pipeline, args.keep_going).await,
-        Err(error) => Err(error.into()),
-    };
-    let captured = capture.finish().await;
-    if let Some(guard) = guard {
-        // Undisarmed, it kills whatever is left.
-        if cgroup.populated().is_ok_and(|populated| !populated) {
-            guard.disarm()?;
-        }
-    }
-    captured?;
-    ended
-}
-
-fn start_guard(cgroup: &AgentCgroup) -> anyhow::Result<Guard> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("guard").arg(cgroup.path());
-    Ok(Guard::start(&mut command)?)
-}
-
-/// Waits until nothing is left in the cgroup, passing signals on.
-async fn until_empty(
-    child: Child,
-    cgroup: &Arc<AgentCgroup>,
-    pipeline: &mut Pipeline,
-    keep_going: bool,
-) -> anyhow::Result<ExitStatus> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let shared = Arc::clone(cgroup);
-    let mut ended = tokio::task::spawn_blocking(move || wait(child, &shared));
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    // A terminal's Ctrl-C reaches the command by itself, which is in the same process group.
-    let at_terminal = std::io::stdin().is_terminal();
-    let (mut deadline, mut failed) = (None, false);
-    loop {
-        tokio::select! {
-            status = &mut ended => return status?,
-            _ = interrupt.recv() => if !at_terminal { pass_on(pid, Signal::INT) },
-            _ = terminate.recv() => {
-                pass_on(pid, Signal::TERM);
-                deadline = Some(Instant::now() + GRACE);
-            }
-            _ = hang_up.recv() => {
-                pass_on(pid, Signal::HUP);
-                deadline = Some(Instant::now() + GRACE);
-            }
-            () = pipeline.failed(), if !failed => {
-                failed = true;
-                if !keep_going {
-                    cgroup.kill()?;
-                }
-            }
-            () = sleep_until(deadline) => {
-                deadline = None;
-                cgroup.kill()?;
-            }
-        }
+/// Removes it; nothing runs in it any more.
+fn remove_cgroup(cgroup: Arc<AgentCgroup>) {
+    if let Some(Err(error)) = Arc::into_inner(cgroup).map(AgentCgroup::remove) {
+        tracing::warn!(%error, "the command's cgroup stays behind");
     }
 }
 
-/// Waits for the command, then for whatever it has left behind.
-fn wait(mut child: Child, cgroup: &AgentCgroup) -> anyhow::Result<ExitStatus> {
-    let status = child.wait().context("failed to wait for the command")?;
-    while !cgroup.wait_empty(EMPTY_WAIT)? {}
-    Ok(status)
-}
-
-fn pass_on(pid: Option<Pid>, signal: Signal) {
-    if let Some(pid) = pid
-        && let Err(error) = kill_process(pid, signal)
-    {
-        tracing::debug!(%error, "the command was gone before the signal");
+/// Prints what was recorded, where somebody reads it.
+fn summarise(args: &ExecArgs, summary: &summary::Recorded, counts: &Counts) {
+    if !args.summary && !std::io::stderr().is_terminal() {
+        return;
     }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
+    let mut out = std::io::stderr().lock();
+    if let Err(error) = summary::write(&mut out, args.ledger.dir(), summary, counts) {
+        tracing::debug!(%error, "nobody reads the summary");
     }
 }

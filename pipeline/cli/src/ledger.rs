@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
-use graven_ledger::{OpenedLedger, Run};
+use graven_daemon::new_trace_id;
+use graven_ledger::{LedgerError, OpenedLedger, Run};
 use graven_record::Value;
 use graven_sink::Sink;
 use graven_sink_file::FileSink;
 use graven_stages::{HEARTBEAT_S, Pipeline, PipelineOptions, clock, host_name};
 
+use crate::daemon::SocketArgs;
 use crate::init::default_key;
 
 #[derive(Debug, Args)]
@@ -26,13 +28,15 @@ pub(crate) struct LedgerArgs {
     /// Seconds between two heartbeat records.
     #[arg(long, value_name = "S", default_value_t = HEARTBEAT_S, value_parser = clap::value_parser!(u64).range(1..))]
     heartbeat_s: u64,
+    #[command(flatten)]
+    socket: SocketArgs,
 }
 
 impl LedgerArgs {
     /// Opens the ledger for writing, recovering what the last writer left.
-    pub(crate) fn open(&self) -> anyhow::Result<OpenedLedger> {
+    pub(crate) fn open(&self) -> Result<OpenedLedger, LedgerError> {
         let key = self.key.clone().unwrap_or_else(|| default_key(&self.ledger));
-        Ok(graven_ledger::open(&self.ledger, &key, clock::unix_s())?)
+        graven_ledger::open(&self.ledger, &key, clock::unix_s())
     }
 
     /// Starts the graph over an open ledger; `sink` reads along beside the configured ones.
@@ -62,14 +66,25 @@ impl LedgerArgs {
         Ok(Pipeline::start(ledger, run, tiers, sinks, &options))
     }
 
+    /// The way to the daemon, for a ledger that one writes.
+    pub(crate) fn socket(&self) -> &SocketArgs {
+        &self.socket
+    }
+
+    /// Refuses what the daemon's configuration decides.
+    pub(crate) fn leave_to_daemon(&self) -> anyhow::Result<()> {
+        if self.mirror.is_some() {
+            bail!(
+                "a daemon writes {}: name the mirror in its configuration",
+                self.ledger.display()
+            );
+        }
+        Ok(())
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.ledger
     }
-}
-
-/// A random UUID in lower case.
-pub(crate) fn new_trace_id() -> String {
-    uuid::Uuid::new_v4().hyphenated().to_string()
 }
 
 /// Whether `path`, which need not exist, lies below `dir`.

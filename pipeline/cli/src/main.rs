@@ -1,12 +1,18 @@
 //! The `graven` command: one file a verb.
 
 mod append;
+mod check;
+mod completions;
+mod daemon;
 mod doctor;
 mod exec;
 mod exit;
 mod init;
 mod ledger;
+mod run;
 mod show;
+mod status;
+mod tail;
 mod tally;
 
 use std::ffi::OsStr;
@@ -42,6 +48,7 @@ Example:
 #[derive(Debug, Subcommand)]
 enum Verb {
     Init(init::InitArgs),
+    Run(run::RunArgs),
     Exec(exec::ExecArgs),
     Append(append::AppendArgs),
     /// Check everything: chain, tree, headers, signatures, tiles.
@@ -51,7 +58,13 @@ enum Verb {
     #[command(after_help = VERIFY_EXAMPLE)]
     Verify(graven_verify::command::VerifyArgs),
     Show(show::ShowArgs),
+    Status(status::StatusArgs),
+    Tail(tail::TailArgs),
+    Reload(daemon::ReloadArgs),
+    Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
     /// Kills a cgroup when the recorder dies; started by `exec` for itself.
     #[command(name = "guard", hide = true)]
     Guard {
@@ -78,6 +91,22 @@ fn main() -> ExitCode {
         }
         Verb::Show(args) => {
             exit::finish(exit::seen_enough(show::run(&args, &mut io::stdout().lock())))
+        }
+        Verb::Run(args) => exit::finish(run::run(&args)),
+        Verb::Status(args) => {
+            exit::finish(exit::seen_enough(status::run(&args, &mut io::stdout().lock())))
+        }
+        Verb::Tail(args) => {
+            exit::finish(exit::seen_enough(tail::run(&args, &mut io::stdout().lock())))
+        }
+        Verb::Reload(args) => exit::finish(daemon::reload(&args, &mut io::stdout().lock())),
+        Verb::Completions(args) => exit::finish(exit::seen_enough(completions::complete::<Cli>(
+            &args,
+            &mut io::stdout().lock(),
+        ))),
+        Verb::Man(args) => exit::finish(completions::man::<Cli>(&args)),
+        Verb::Check(args) => {
+            exit::finish(exit::seen_enough(check::run(&args, &mut io::stdout().lock())))
         }
         Verb::Doctor(args) => {
             exit::finish(doctor::run(&args, &mut io::stdout().lock()).map_err(Into::into))

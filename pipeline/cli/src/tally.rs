@@ -1,10 +1,10 @@
-//! A sink that only counts: what the summary at the end of `exec` is made of.
+//! What the summary at the end of `exec` is made of: a sink that only counts, or a look back at the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use graven_ledger::Members;
+use graven_ledger::{LedgerError, Members, Paths, SegmentCursor};
 use graven_record::canonical;
 use graven_sink::{CommittedBatch, Sink, SinkError};
 
@@ -15,6 +15,55 @@ pub(crate) struct Counts {
     pub(crate) calls: BTreeMap<String, u64>,
     /// Records that are not system calls, by action.
     pub(crate) others: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    fn add(&mut self, members: &Members<'_>) {
+        let action = members.action.and_then(canonical::string).unwrap_or_default();
+        let is_call = members.kind == Some(b"\"syscall\"");
+        let names = if is_call { &mut self.calls } else { &mut self.others };
+        match names.get_mut(&*action) {
+            Some(count) => *count += 1,
+            None => {
+                names.insert(action.into_owned(), 1);
+            }
+        }
+    }
+
+    /// All records.
+    pub(crate) fn records(&self) -> u64 {
+        self.calls.values().chain(self.others.values()).sum()
+    }
+}
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// Counts the records of one run, and the gaps, among those from `first` to before `end`.
+pub(crate) fn count(
+    paths: &Paths,
+    first: u64,
+    end: u64,
+    trace_id: &str,
+) -> Result<Counts, LedgerError> {
+    let mut counts = Counts::default();
+    let mut cursor = SegmentCursor::new(paths, first);
+    let own = format!("\"{trace_id}\"");
+    while cursor.next() < end {
+        let (_, lines) = cursor.read(end, READ_BYTES)?;
+        for record in records(&lines) {
+            if let Ok(members) = Members::read(record)
+                && (members.trace_id == Some(own.as_bytes()) || members.kind == Some(b"\"gap\""))
+            {
+                counts.add(&members);
+            }
+        }
+    }
+    Ok(counts)
+}
+
+fn records(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
 /// Counts the records from `next` on. Its destination is memory, so it begins where this run does.
@@ -47,18 +96,9 @@ impl Sink for Tally {
             return Ok(self.next);
         };
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        for record in new.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let Ok(members) = Members::read(record) else {
-                continue;
-            };
-            let action = members.action.and_then(canonical::string).unwrap_or_default();
-            let is_call = members.kind == Some(b"\"syscall\"");
-            let names = if is_call { &mut counts.calls } else { &mut counts.others };
-            match names.get_mut(&*action) {
-                Some(count) => *count += 1,
-                None => {
-                    names.insert(action.into_owned(), 1);
-                }
+        for record in records(&new.lines) {
+            if let Ok(members) = Members::read(record) {
+                counts.add(&members);
             }
         }
         self.next = new.end();

@@ -281,6 +281,8 @@ mod tests {
         fn bytes_stay_distinct(a: Vec<u8>, b: Vec<u8>) {
             let encode = |bytes: &[u8]| serde_json::to_vec(&Text::from(bytes)).unwrap();
             prop_assert_eq!(a == b, encode(&a) == encode(&b));
+            let value = Value::from(Text::from(&*a));
+            prop_assert_eq!(serde_json::to_vec(&value).unwrap(), encode(&a));
         }
 
         /// Arbitrary bytes never panic the readers.

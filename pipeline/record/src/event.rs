@@ -51,8 +51,10 @@ const MEMBERS: &str = "action, actor, bytes_severed, external_trace_id, occurred
                        subject, target_host, trace_id, where";
 
 /// Actions that Graven itself writes: an application cannot claim them.
-const RESERVED_PREFIXES: [&str; 11] = [
+const RESERVED_PREFIXES: [&str; 13] = [
     "process.",
+    "cgroup.",
+    "capture.",
     "ledger.",
     "pipeline.",
     "block.",
@@ -364,6 +366,8 @@ mod tests {
             ),
             (parse(&GOOD.replace("trade.amended", "block.opened")), "action"),
             (parse(&GOOD.replace("trade.amended", "heartbeat")), "action"),
+            (parse(&GOOD.replace("trade.amended", "cgroup.made")), "action"),
+            (parse(&GOOD.replace("trade.amended", "capture.left_out")), "action"),
         ] {
             let error = event.expect_err(member);
             assert_eq!(error.member, member, "{error}");

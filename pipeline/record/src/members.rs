@@ -32,6 +32,15 @@ impl From<String> for Text<'_> {
     }
 }
 
+impl From<Text<'_>> for Value {
+    fn from(text: Text<'_>) -> Self {
+        match String::from_utf8(text.0.into_owned()) {
+            Ok(text) => text.into(),
+            Err(error) => Self::object([("b64", BASE64_STANDARD.encode(error.as_bytes()).into())]),
+        }
+    }
+}
+
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if let Ok(text) = std::str::from_utf8(&self.0) {
@@ -106,15 +115,33 @@ pub enum Source {
     System,
 }
 
-/// The process that made a system call.
+/// The process that made a system call. What says nothing is `None`, and not on the record.
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "the kernel's own names")]
 pub struct Process<'a> {
     pub cgroup: Text<'a>,
     pub comm: Text<'a>,
+    /// The container that the cgroup's path names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<&'a str>,
+    /// The effective group, where it is not `gid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egid: Option<u32>,
+    /// The effective user, where it is not `uid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub euid: Option<u32>,
     pub executable: Text<'a>,
     pub gid: u32,
+    /// Inode of the mount namespace, where it is not the recorder's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mnt_ns: Option<u32>,
+    /// Inode of the network namespace, where it is not the recorder's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net_ns: Option<u32>,
     pub pid: u32,
+    /// Inode of the PID namespace, where it is not the recorder's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid_ns: Option<u32>,
     pub ppid: u32,
     pub tid: u32,
     pub uid: u32,

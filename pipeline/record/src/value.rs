@@ -280,6 +280,18 @@ impl From<bool> for Value {
     }
 }
 
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<Vec<Self>> for Value {
+    fn from(items: Vec<Self>) -> Self {
+        Self::Array(items)
+    }
+}
+
 impl From<u64> for Value {
     /// A number, or a decimal string where a JSON number would not be exact.
     fn from(number: u64) -> Self {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use graven_ledger::{BlockHeader, Lines, Receipt, Step};
 use graven_record::event::Admission;
-use graven_record::{DraftBatch, Gap, Hash, Value, ValueError};
+use graven_record::{DraftBatch, Gap, Hash, TrueTime, Value, ValueError};
 use tokio::sync::oneshot;
 
+use crate::agents::Watched;
 use crate::budget::Permit;
+use crate::cgroups::CgroupName;
+use crate::left_out::{CallCounts, Span};
 
 /// Most raw bytes that a source puts into one batch. A record grows at most about sixfold on its
 /// way to a line, which keeps a batch below the 4 MiB that may be written and not yet synced.
@@ -36,15 +39,6 @@ impl Raw {
     }
 }
 
-/// On whose behalf a watched command runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agent {
-    /// The agent's name: the actor of its records.
-    pub id: String,
-    /// UUID of this run of the agent.
-    pub trace_id: String,
-}
-
 /// Kernel records, each with its process.
 #[derive(Debug, Default)]
 pub struct KernelBatch {
@@ -52,7 +46,6 @@ pub struct KernelBatch {
     pub(crate) records: Vec<Attributed>,
     /// Bytes of the names that the records share in memory, but not in the ledger.
     pub(crate) attributed_bytes: usize,
-    pub(crate) agent: Option<Arc<Agent>>,
 }
 
 /// What the kernel's record itself does not say.
@@ -61,7 +54,19 @@ pub(crate) struct Attributed {
     /// Where the record's bytes end.
     pub(crate) end: usize,
     pub(crate) executable: Arc<[u8]>,
-    pub(crate) cgroup: Arc<[u8]>,
+    pub(crate) cgroup: Arc<CgroupName>,
+    pub(crate) watched: Arc<Watched>,
+    /// `None` but where the record is of a cgroup or a move.
+    pub(crate) about: Option<Box<AboutCgroup>>,
+}
+
+/// What only few records have.
+#[derive(Debug)]
+pub(crate) struct AboutCgroup {
+    /// The cgroup that was made or removed, or that a task was moved out of.
+    pub(crate) cgroup: Arc<CgroupName>,
+    /// Whether the task is none that is watched.
+    pub(crate) by_outsider: bool,
 }
 
 impl KernelBatch {
@@ -115,6 +120,8 @@ pub enum OwnBody {
     System(Value),
     /// `kind: gap`
     Gap(Gap),
+    /// `kind: system`, if anything was left out in the span.
+    LeftOut(Span),
 }
 
 /// A line that was refused, and why.
@@ -161,6 +168,10 @@ pub(crate) struct Normalized {
     /// Source line of each draft; empty where nobody asks.
     pub(crate) lines: Vec<u64>,
     pub(crate) rejected: Vec<Rejection>,
+    /// Calls of the batch that were left out by their path.
+    pub(crate) left_out: CallCounts,
+    /// Spans that end with the batch, and when.
+    pub(crate) spans: Vec<(Span, TrueTime)>,
     pub(crate) ticket: Ticket,
 }
 

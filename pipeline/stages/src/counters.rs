@@ -7,7 +7,7 @@ use graven_ledger::BlockHeader;
 use graven_record::Value;
 
 use crate::clock;
-use crate::figures::SinkFigures;
+use crate::figures::{KernelFigures, SinkFigures};
 use crate::meter::{LatencyMeter, StageMeter};
 
 /// Figures of one run.
@@ -176,15 +176,21 @@ impl SinkMeter {
 
 /// Where a heartbeat finds what a source has lost: the source writes, the heartbeat reads.
 #[derive(Debug, Clone, Default)]
-pub struct Losses(Arc<Mutex<Option<Value>>>);
+pub struct Losses(Arc<Mutex<Option<KernelFigures>>>);
 
 impl Losses {
     /// Replaces what is known.
-    pub fn set(&self, losses: Value) {
+    pub fn set(&self, losses: KernelFigures) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(losses);
     }
 
-    pub(crate) fn get(&self) -> Value {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Value::Null)
+    /// What is known; `None` where no source has told.
+    pub(crate) fn get(&self) -> Option<KernelFigures> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same as a member of a record's `detail`.
+    pub(crate) fn to_value(&self) -> Value {
+        self.get().map(KernelFigures::to_value).into()
     }
 }

@@ -1,5 +1,6 @@
 //! The figures of a run, as status, metrics and heartbeats show them.
 
+use graven_record::Value;
 use serde::{Deserialize, Serialize};
 
 /// A run's figures at one moment. Counts are since the run's start.
@@ -109,8 +110,24 @@ pub struct KernelFigures {
     pub dropped: u64,
     /// Calls for which no memory was to be had.
     pub stash_failed: u64,
+    /// Calls that were in progress when their task came under watch, and are not recorded.
+    pub skipped_mid_call: u64,
     /// Events that came while the program was running on that CPU already.
     pub recursion_misses: u64,
-    /// Calls left out by a filter.
+    /// Calls that its filters left out. What is left out by path is not among them.
     pub left_out: u64,
+}
+
+impl KernelFigures {
+    /// The figures as members of a record's `detail`.
+    pub(crate) fn to_value(self) -> Value {
+        Value::object([
+            ("dropped", self.dropped.into()),
+            ("emitted", self.emitted.into()),
+            ("left_out", self.left_out.into()),
+            ("recursion_misses", self.recursion_misses.into()),
+            ("skipped_mid_call", self.skipped_mid_call.into()),
+            ("stash_failed", self.stash_failed.into()),
+        ])
+    }
 }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use graven_abi::CpuCounters;
-use graven_record::{Gap, Value};
+use graven_record::Gap;
+
+use crate::figures::KernelFigures;
 
 /// Follows the sequence numbers of every CPU.
 ///
 /// Records of one CPU may arrive out of order by a little, where one task displaced another while it
-/// wrote. So a hole becomes a gap only when it is still open two ticks later.
+/// wrote; and what the kernel's counter has numbered may still lie in the ring. So a hole becomes a gap
+/// only when it is still open two ticks later, with the ring emptied before each.
 #[derive(Debug, Default)]
 pub(crate) struct GapTracker {
     cpus: HashMap<u32, Cpu>,
@@ -30,11 +33,17 @@ struct Cpu {
 const TICKS: u8 = 2;
 
 impl Cpu {
+    /// Opens a hole for every number below `seq` that has not come.
+    fn expect_below(&mut self, seq: u64) {
+        if seq > self.next {
+            self.holes.insert(self.next, (seq - 1, 0));
+            self.next = seq;
+        }
+    }
+
     fn see(&mut self, seq: u64) {
         if seq >= self.next {
-            if seq > self.next {
-                self.holes.insert(self.next, (seq - 1, 0));
-            }
+            self.expect_below(seq);
             self.next = seq + 1;
             return;
         }
@@ -76,7 +85,7 @@ impl GapTracker {
         self.malformed += 1;
     }
 
-    /// Ages the holes and gives those that have lasted.
+    /// Ages the holes and gives those that have lasted. Call it with the ring just emptied.
     pub(crate) fn tick(&mut self) -> Vec<Gap> {
         let mut gaps = self.take_holes(TICKS);
         if self.malformed > 0 {
@@ -103,14 +112,18 @@ impl GapTracker {
         gaps
     }
 
-    /// Compares with the kernel's counters, which also know of calls that were never numbered.
+    /// Compares with the kernel's counters, which also know of calls that were never numbered, and of numbers
+    /// that no later record of their CPU shows to be missing.
     pub(crate) fn count(&mut self, counters: &[CpuCounters], recursion_misses: u64) -> Vec<Gap> {
         let mut gaps = Vec::new();
         self.counters.resize(counters.len().max(self.counters.len()), CpuCounters::default());
-        for (cpu, (known, now)) in self.counters.iter_mut().zip(counters).enumerate() {
+        for (cpu, (known, now)) in (0..).zip(self.counters.iter_mut().zip(counters)) {
             let lost = now.stash_failed.saturating_sub(known.stash_failed);
             if lost > 0 {
-                gaps.push(gap(u32::try_from(cpu).ok(), "stash", lost, None));
+                gaps.push(gap(Some(cpu), "stash", lost, None));
+            }
+            if now.seq > 0 {
+                self.cpus.entry(cpu).or_default().expect_below(now.seq);
             }
             *known = *now;
         }
@@ -123,46 +136,68 @@ impl GapTracker {
         gaps
     }
 
-    /// With the ring empty and the command gone: whatever is still missing is lost, that at the tail
-    /// included, which no later record shows.
+    /// With the ring empty and nothing watched any more: whatever is still missing is lost.
     pub(crate) fn finish(&mut self) -> Vec<Gap> {
-        for (cpu, counters) in (0..).zip(&self.counters) {
-            let state = self.cpus.entry(cpu).or_default();
-            if counters.seq > state.next {
-                state.see(counters.seq);
-                state.next = counters.seq;
-            }
-        }
         let mut gaps = self.take_holes(0);
         gaps.extend(self.tick());
         gaps
     }
 
-    /// True while every record has come in.
+    /// True while no record is known to be missing. A hole that the ring has not been emptied for is none
+    /// yet: what belongs there may be on its way.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.lost && self.malformed == 0 && self.cpus.values().all(|cpu| cpu.holes.is_empty())
+        let mut holes = self.cpus.values().flat_map(|cpu| cpu.holes.values());
+        !self.lost && self.malformed == 0 && holes.all(|(_, ticks)| *ticks == 0)
     }
 
-    /// What the kernel has counted so far, as members of a record's `detail`.
-    pub(crate) fn to_value(&self) -> Value {
-        let sum = |field: fn(&CpuCounters) -> u64| -> Value {
-            self.counters.iter().map(field).sum::<u64>().into()
-        };
-        Value::object([
-            ("dropped", sum(|it| it.dropped)),
-            ("emitted", sum(|it| it.emitted)),
-            ("recursion_misses", self.recursion_misses.into()),
-            ("skipped_mid_call", sum(|it| it.skipped_mid_call)),
-            ("stash_failed", sum(|it| it.stash_failed)),
-        ])
+    /// What the kernel has counted so far; what filters left out is not known here.
+    pub(crate) fn figures(&self) -> KernelFigures {
+        let sum = |field: fn(&CpuCounters) -> u64| self.counters.iter().map(field).sum();
+        KernelFigures {
+            emitted: sum(|it| it.emitted),
+            dropped: sum(|it| it.dropped),
+            stash_failed: sum(|it| it.stash_failed),
+            skipped_mid_call: sum(|it| it.skipped_mid_call),
+            recursion_misses: self.recursion_misses,
+            left_out: 0,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use graven_record::Value;
     use proptest::prelude::*;
 
     use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Emit { cpu: usize, lost: bool },
+        Take(usize),
+        Count,
+        Tick,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..2_usize, any::<bool>()).prop_map(|(cpu, lost)| Step::Emit { cpu, lost }),
+            2 => (0..8_usize).prop_map(Step::Take),
+            2 => Just(Step::Count),
+            2 => Just(Step::Tick),
+        ]
+    }
+
+    /// The CPU and the numbers that a gap names.
+    fn numbers(gap: &Gap) -> Vec<(usize, u64)> {
+        let (Value::Integer(from), Value::Integer(to)) = (&gap.from, &gap.to) else {
+            panic!("a range")
+        };
+        let cpu = usize::try_from(gap.cpu.unwrap()).unwrap();
+        (from.unsigned_abs()..=to.unsigned_abs()).map(|seq| (cpu, seq)).collect()
+    }
 
     fn counters(seq: u64) -> CpuCounters {
         CpuCounters { seq, ..CpuCounters::default() }
@@ -173,6 +208,19 @@ mod tests {
         let mut tracker = GapTracker::default();
         tracker.see(0, 0);
         assert!(tracker.count(&[counters(4), counters(0)], 0).is_empty());
+        assert!(tracker.is_whole(), "it may be on its way");
+        assert!(tracker.tick().is_empty());
+        assert!(!tracker.is_whole());
+        assert_eq!(tracker.tick(), [gap(Some(0), "ring", 3, Some((1, 3)))]);
+        assert!(tracker.count(&[counters(4), counters(0)], 0).is_empty(), "each loss once");
+        assert!(tracker.finish().is_empty());
+    }
+
+    #[test]
+    fn the_end_of_the_source_waits_for_no_tick() {
+        let mut tracker = GapTracker::default();
+        tracker.see(0, 0);
+        assert!(tracker.count(&[counters(4)], 0).is_empty());
         assert_eq!(tracker.finish(), [gap(Some(0), "ring", 3, Some((1, 3)))]);
     }
 
@@ -228,6 +276,52 @@ mod tests {
                 (0..).zip(&kept).filter(|(_, kept)| !**kept).map(|(seq, _)| seq).collect();
             lost.sort_unstable();
             prop_assert_eq!(lost, dropped);
+        }
+
+        /// A ring that drops, counters that are read whenever, ticks that each find it emptied: what is
+        /// dropped becomes a gap by the second tick after it was counted, at the tail too, and
+        /// nothing else ever does.
+        #[test]
+        fn losses_at_the_tail_are_found_in_time_and_nothing_else_is(steps in proptest::collection::vec(any_step(), 1..120)) {
+            let mut tracker = GapTracker::default();
+            let (mut ring, mut seq, mut counted) = (Vec::new(), [0_u64; 2], [0; 2]);
+            let (mut dropped, mut found, mut ticks_since_count) = (BTreeSet::new(), BTreeSet::new(), 0);
+            for step in steps {
+                match step {
+                    Step::Emit { cpu, lost } => {
+                        let record = (cpu, seq[cpu]);
+                        seq[cpu] += 1;
+                        if lost {
+                            dropped.insert(record);
+                        } else {
+                            ring.push(record);
+                        }
+                    }
+                    Step::Take(count) => {
+                        for (cpu, seq) in ring.drain(..count.min(ring.len())) {
+                            tracker.see(u32::try_from(cpu).unwrap(), seq);
+                        }
+                    }
+                    Step::Count => {
+                        prop_assert!(tracker.count(&seq.map(counters), 0).is_empty());
+                        (counted, ticks_since_count) = (seq, 0);
+                    }
+                    Step::Tick => {
+                        for (cpu, seq) in ring.drain(..) {
+                            tracker.see(u32::try_from(cpu).unwrap(), seq);
+                        }
+                        for number in tracker.tick().iter().flat_map(numbers) {
+                            prop_assert!(dropped.contains(&number), "{number:?} was not dropped");
+                            prop_assert!(found.insert(number), "{number:?} twice");
+                        }
+                        ticks_since_count += 1;
+                        if ticks_since_count == TICKS {
+                            let due = dropped.iter().filter(|(cpu, seq)| *seq < counted[*cpu]);
+                            prop_assert!(due.clone().all(|number| found.contains(number)));
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -16,11 +16,12 @@ use crate::budget::{ByteBudget, Closed};
 use crate::clock::{self, Clock};
 use crate::commit::Committer;
 use crate::counters::{Counters, Losses, SinkMeter};
-use crate::facts;
+use crate::facts::{self, Namespaces};
 use crate::fanout::{SinkReport, deliver};
 use crate::heartbeat::Heartbeat;
 use crate::intake::{Intake, QUEUE_BATCHES};
 use crate::kernel::gap_record;
+use crate::left_out::CallCounts;
 use crate::normalize::Normalizer;
 use crate::observe::Observer;
 use crate::seal::Sealer;
@@ -151,6 +152,7 @@ impl Pipeline {
             run: Arc::clone(&run),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
+            namespaces: Namespaces::own(),
             jobs,
         };
         let sequence = Sequencer {
@@ -161,6 +163,7 @@ impl Pipeline {
             committer: to_commit,
             counters: Arc::clone(&counters),
             due_ns: None,
+            left_out: CallCounts::new(),
         };
         let group_commit = Committer {
             segments: ledger.segments,
@@ -259,7 +262,7 @@ impl Pipeline {
             subject: ("pipeline", self.run.trace_id.clone()),
             body: OwnBody::System(Value::object([
                 ("counters", self.counters.to_value()),
-                ("losses", self.losses.get()),
+                ("losses", self.losses.to_value()),
             ])),
             mono_ns: clock::mono_ns(),
         };

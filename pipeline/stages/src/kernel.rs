@@ -4,35 +4,31 @@
 //! putting calls into words, is not.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::sync::Arc;
 
-use graven_abi::{CpuCounters, KernelRecord};
-use graven_record::{Gap, Value};
+use graven_abi::layout::item_kind;
+use graven_abi::{CpuCounters, Exec, KernelRecord, encode};
+use graven_record::Gap;
 
-use crate::batch::{Agent, Attributed, BATCH_BYTES_MAX, KernelBatch, OwnBody, OwnRecord};
+use crate::agents::{Agents, AgentsView, Watched};
+use crate::batch::{AboutCgroup, Attributed, BATCH_BYTES_MAX, KernelBatch, OwnBody, OwnRecord};
+use crate::cgroups::{CgroupLookup, Cgroups};
 use crate::clock;
+use crate::figures::KernelFigures;
 use crate::gaps::GapTracker;
+use crate::left_out::{self, LeftOut, Span};
 
-/// Finds a cgroup's path by its id.
-pub type CgroupLookup = Box<dyn FnMut(u64) -> Option<Vec<u8>> + Send>;
-
-/// Turns what the ring hands over into batches.
+/// Turns what one ring hands over, whatever the number of its watches, into batches.
+#[derive(Debug)]
 pub struct KernelSource {
-    agent: Arc<Agent>,
-    cgroups: HashMap<u64, Arc<[u8]>>,
-    lookup: CgroupLookup,
+    agents: AgentsView,
+    cgroups: Cgroups,
     processes: HashMap<u32, Program>,
     gaps: GapTracker,
+    left_out: LeftOut,
     pending: KernelBatch,
-}
-
-impl fmt::Debug for KernelSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KernelSource").field("agent", &self.agent).finish_non_exhaustive()
-    }
 }
 
 /// The program of a process, and the one it called exec from, until that call's own record comes.
@@ -40,24 +36,26 @@ impl fmt::Debug for KernelSource {
 struct Program {
     executable: Arc<[u8]>,
     before_exec: Option<Arc<[u8]>>,
+    /// The watch of its newest record.
+    watch: u32,
 }
 
 impl Program {
-    fn of(executable: Vec<u8>) -> Self {
-        Self { executable: executable.into(), before_exec: None }
+    fn of(executable: Vec<u8>, watch: u32) -> Self {
+        Self { executable: executable.into(), before_exec: None, watch }
     }
 }
 
 impl KernelSource {
-    /// A source for the records of `agent`.
+    /// A source for the records of the watches that `agents` knows. Its first span begins now.
     #[must_use]
-    pub fn new(agent: Agent, lookup: CgroupLookup) -> Self {
+    pub fn new(agents: Agents, lookup: CgroupLookup) -> Self {
         Self {
-            agent: Arc::new(agent),
-            cgroups: HashMap::new(),
-            lookup,
+            agents: AgentsView::new(agents),
+            cgroups: Cgroups::new(lookup),
             processes: HashMap::new(),
             gaps: GapTracker::default(),
+            left_out: LeftOut::since(clock::now()),
             pending: KernelBatch::default(),
         }
     }
@@ -70,19 +68,60 @@ impl KernelSource {
         };
         let header = *record.header();
         self.gaps.see(header.cpu, header.seq);
+        if self.agents.renew() {
+            let Self { processes, agents, .. } = self;
+            processes.retain(|_, program| agents.knows(program.watch));
+        }
+        let (watch, about) = self.about_cgroup(&record);
+        let watched = self.agents.of(watch);
         let executable = self.program(&record);
-        let cgroup = self.cgroup(header.cgroup_id);
-        self.pending.bytes.extend_from_slice(bytes);
-        self.pending.attributed_bytes += executable.len() + cgroup.len();
+        let cgroup = self.cgroups.name(header.cgroup_id);
+        match &record {
+            KernelRecord::Exec(exec) if exec.items.find(0, item_kind::ENV).is_some() => {
+                self.pending.bytes.extend(with_environment_of(&watched, exec));
+            }
+            _ => self.pending.bytes.extend_from_slice(bytes),
+        }
+        self.pending.attributed_bytes += executable.len() + cgroup.bytes_len();
         let end = self.pending.bytes.len();
-        self.pending.records.push(Attributed { end, executable, cgroup });
+        self.pending.records.push(Attributed { end, executable, cgroup, watched, about });
+    }
+
+    /// The watch that the record's task is under, and what it tells of a cgroup.
+    ///
+    /// Anyone may make or remove a cgroup below a watched one: the header's watch is the cgroup's then.
+    fn about_cgroup(&mut self, record: &KernelRecord<'_>) -> (u32, Option<Box<AboutCgroup>>) {
+        let watch = record.header().watch;
+        match record {
+            KernelRecord::Cgroup(cgroup) => {
+                let id = cgroup.body.cgroup_id;
+                let name = self.cgroups.learn(id, cgroup.body.parent_id, cgroup.name());
+                if !cgroup.is_made() {
+                    self.cgroups.remove(id);
+                }
+                let maker = self.processes.get(&cgroup.header.pid);
+                let about = AboutCgroup { cgroup: name, by_outsider: maker.is_none() };
+                (maker.map_or(watch, |program| program.watch), Some(Box::new(about)))
+            }
+            KernelRecord::Moved(moved) => {
+                let cgroup = self.cgroups.name(moved.body.from_cgroup);
+                (watch, Some(Box::new(AboutCgroup { cgroup, by_outsider: false })))
+            }
+            _ => (watch, None),
+        }
     }
 
     /// Follows forks, execs and exits; returns the program that the record's process ran.
     fn program(&mut self, record: &KernelRecord<'_>) -> Arc<[u8]> {
-        let pid = record.header().pid;
-        let known =
-            self.processes.entry(pid).or_insert_with(|| Program::of(executable_from_proc(pid)));
+        let (pid, watch) = (record.header().pid, record.header().watch);
+        // Whoever makes a cgroup need not be watched, and is not followed for it.
+        if let KernelRecord::Cgroup(_) = record {
+            let known = self.processes.get(&pid).map(|known| Arc::clone(&known.executable));
+            return known.unwrap_or_else(|| executable_from_proc(pid).into());
+        }
+        let found = || Program::of(executable_from_proc(pid), watch);
+        let known = self.processes.entry(pid).or_insert_with(found);
+        known.watch = watch;
         match record {
             KernelRecord::Call(call)
                 if known.before_exec.is_some()
@@ -90,7 +129,9 @@ impl KernelSource {
             {
                 known.before_exec.take().unwrap_or_else(|| Arc::clone(&known.executable))
             }
-            KernelRecord::Call(_) => Arc::clone(&known.executable),
+            KernelRecord::Call(_) | KernelRecord::Moved(_) | KernelRecord::Cgroup(_) => {
+                Arc::clone(&known.executable)
+            }
             KernelRecord::Exec(exec) => {
                 let before = std::mem::replace(&mut known.executable, exec.executable().into());
                 known.before_exec = Some(before);
@@ -104,6 +145,14 @@ impl KernelSource {
                 }
                 executable
             }
+            // What was known of the process, if anything was, is older.
+            KernelRecord::Task(task) => {
+                let executable = task.executable();
+                if !executable.is_empty() {
+                    *known = Program::of(executable, watch);
+                }
+                Arc::clone(&known.executable)
+            }
             KernelRecord::Exit(exit) => {
                 let executable = Arc::clone(&known.executable);
                 if exit.body.group_dead != 0 {
@@ -114,15 +163,6 @@ impl KernelSource {
         }
     }
 
-    fn cgroup(&mut self, id: u64) -> Arc<[u8]> {
-        let lookup = &mut self.lookup;
-        let path = self.cgroups.entry(id).or_insert_with(|| {
-            // Removed before it could be looked up: its id still tells it apart.
-            lookup(id).unwrap_or_else(|| format!("unresolved:{id}").into_bytes()).into()
-        });
-        Arc::clone(path)
-    }
-
     /// The batch that is full, if one is.
     pub fn take_full(&mut self) -> Option<KernelBatch> {
         if self.pending.bytes_len() >= BATCH_BYTES_MAX { self.take() } else { None }
@@ -130,48 +170,86 @@ impl KernelSource {
 
     /// What has come in since the last batch, if anything has.
     pub fn take(&mut self) -> Option<KernelBatch> {
-        if self.pending.is_empty() {
-            return None;
-        }
-        let agent = Some(Arc::clone(&self.agent));
-        Some(KernelBatch { agent, ..std::mem::take(&mut self.pending) })
+        (!self.pending.is_empty()).then(|| std::mem::take(&mut self.pending))
     }
 
-    /// Losses that are certain by now. Call it every tenth of a second or so.
+    /// Losses that are certain by now. Call it every tenth of a second or so, when the ring has just been
+    /// emptied: what was numbered before the tick before last and has not come is lost.
     pub fn tick(&mut self) -> Vec<OwnRecord> {
-        let gaps = self.gaps.tick();
-        self.records_of(gaps)
+        self.cgroups.tick();
+        records_of(self.gaps.tick())
     }
 
-    /// Losses that the kernel's counters tell of. Call it every second or so.
+    /// Losses that the kernel's counters tell of. Call it every second or so. What they number beyond the
+    /// newest record of a CPU is lost unless it comes before the second tick from now.
     pub fn count(&mut self, counters: &[CpuCounters], recursion_misses: u64) -> Vec<OwnRecord> {
-        let gaps = self.gaps.count(counters, recursion_misses);
-        self.records_of(gaps)
+        records_of(self.gaps.count(counters, recursion_misses))
     }
 
-    /// All losses, once the ring is empty and nothing watched runs any more.
+    /// What the kernel's filters have left out since the ring was opened, by call number of `x86_64`. Call it
+    /// every second or so, behind the batches that have come in: with the first call in a new minute of UTC
+    /// comes the record of all that was left out since the one before, by the kernel and by path.
+    pub fn left_out(&mut self, totals: &[u64]) -> Vec<OwnRecord> {
+        self.left_out.count(totals, clock::now()).map(span_record).into_iter().collect()
+    }
+
+    /// All losses, and what was left out since the last span ended; once the ring is empty and nothing
+    /// watched runs any more, behind the last batch.
     pub fn finish(&mut self) -> Vec<OwnRecord> {
-        let gaps = self.gaps.finish();
-        self.records_of(gaps)
+        let mut records = records_of(self.gaps.finish());
+        records.push(span_record(self.left_out.end(clock::now())));
+        records
     }
 
-    /// The followed processes that have not ended: with the cgroup empty, those that left it. `None`
-    /// where something was lost, and so perhaps the end of one.
+    /// The processes that are followed for `watch` and have not ended: with its cgroup empty, those that
+    /// left it. `None` where something was lost, and so perhaps the end of one.
     #[must_use]
-    pub fn alive(&self) -> Option<Vec<u32>> {
-        self.gaps.is_whole().then(|| self.processes.keys().copied().collect())
+    pub fn alive(&self, watch: u32) -> Option<Vec<u32>> {
+        let of_watch = self.processes.iter().filter(|(_, program)| program.watch == watch);
+        self.gaps.is_whole().then(|| of_watch.map(|(pid, _)| *pid).collect())
     }
 
     /// What the kernel has counted, for heartbeats.
     #[must_use]
-    pub fn losses(&self) -> Value {
-        self.gaps.to_value()
+    pub fn losses(&self) -> KernelFigures {
+        KernelFigures { left_out: self.left_out.total(), ..self.gaps.figures() }
     }
+}
 
-    fn records_of(&self, gaps: Vec<Gap>) -> Vec<OwnRecord> {
-        let record = |gap| gap_record(gap, &self.agent.id);
-        gaps.into_iter().map(record).collect()
+fn records_of(gaps: Vec<Gap>) -> Vec<OwnRecord> {
+    gaps.into_iter().map(|gap| gap_record(gap, "kernel")).collect()
+}
+
+fn span_record(span: Span) -> OwnRecord {
+    let (kind, id) = left_out::SUBJECT;
+    OwnRecord {
+        action: left_out::ACTION,
+        subject: (kind, id.to_owned()),
+        body: OwnBody::LeftOut(span),
+        mono_ns: clock::mono_ns(),
     }
+}
+
+/// The record of an exec with the variables alone that its watch asks for: the values of others are
+/// nobody's business, and go no further than this.
+fn with_environment_of(watched: &Watched, exec: &Exec<'_>) -> Vec<u8> {
+    let is_wanted = |string: &&[u8]| {
+        watched.environment.iter().any(|name| {
+            string.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+        })
+    };
+    let strings = exec.environment().into_iter().flat_map(|strings| strings.iter());
+    let mut wanted = Vec::new();
+    for string in strings.filter(is_wanted) {
+        wanted.extend_from_slice(string);
+        wanted.push(0);
+    }
+    let items = exec.items.iter().filter_map(|item| match item.header.kind {
+        item_kind::ENV if watched.environment.is_empty() => None,
+        item_kind::ENV => Some((item.header, &*wanted)),
+        _ => Some((item.header, item.bytes)),
+    });
+    encode::exec(exec.header, exec.body, &items.collect::<Vec<_>>())
 }
 
 /// A gap as a record.
@@ -189,4 +267,36 @@ fn executable_from_proc(pid: u32) -> Vec<u8> {
     fs::read_link(format!("/proc/{pid}/exe"))
         .map(|path| path.into_os_string().into_vec())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use graven_abi::layout::{ExecBody, ItemHeader};
+
+    use super::*;
+    use crate::agents::Agent;
+
+    /// The batch itself, not only the ledger, is without the values of variables that nobody asked for.
+    #[test]
+    fn a_batch_holds_the_chosen_variables_alone() {
+        let block = b"PATH=/bin\0SECRET=hunter2\0PATHS=hunter2\0PATH";
+        let env = ItemHeader { arg: 0, kind: item_kind::ENV, err: 0, len: 0, flags: 0 };
+        let body = ExecBody { old_tid: 1, items_bytes: 0 };
+        let batch_of = |environment: &[&str]| {
+            let agents = Agents::default();
+            let agent = Agent { id: "a".into(), trace_id: "t".into() };
+            let environment = environment.iter().map(|name| (*name).to_owned()).collect();
+            agents.set(0, Watched { environment, ..Watched::new(agent, "graven run") });
+            let mut source = KernelSource::new(agents, Box::new(|_| None));
+            source.push(&encode::exec(graven_abi::Header::default(), body, &[(env, block)]));
+            source.take().unwrap().bytes
+        };
+        let holds = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).any(|it| it == text);
+        assert!(holds(&batch_of(&["SECRET"]), b"hunter2"), "the control");
+        let bytes = batch_of(&["PATH"]);
+        assert!(holds(&bytes, b"PATH=/bin\0") && !holds(&bytes, b"hunter2"));
+        let bytes = batch_of(&[]);
+        let Ok(KernelRecord::Exec(exec)) = graven_abi::parse(&bytes) else { panic!("an exec") };
+        assert_eq!(exec.environment(), None);
+    }
 }

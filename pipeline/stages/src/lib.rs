@@ -4,10 +4,13 @@
 //! bounded channel, and an actix shell that starts it and sees it end. A message is a batch. Memory is
 //! bounded by a byte budget: a batch takes a permit at intake and gives it back when it is committed.
 
+mod agents;
 mod batch;
 mod budget;
+mod cgroups;
 pub mod clock;
 mod commit;
+mod container;
 mod counters;
 mod facts;
 mod fanout;
@@ -17,6 +20,7 @@ mod graph;
 mod heartbeat;
 mod intake;
 mod kernel;
+mod left_out;
 mod meter;
 mod normalize;
 mod observe;
@@ -25,11 +29,12 @@ mod sequence;
 mod stage;
 mod window;
 
+pub use agents::{Agent, Agents, Watched};
 pub use batch::{
-    Acknowledgement, Agent, BATCH_BYTES_MAX, EventBatch, KernelBatch, OwnBody, OwnRecord, Raw,
-    Rejection,
+    Acknowledgement, BATCH_BYTES_MAX, EventBatch, KernelBatch, OwnBody, OwnRecord, Raw, Rejection,
 };
 pub use budget::{ByteBudget, Closed, Permit};
+pub use cgroups::CgroupLookup;
 pub use counters::{Counters, Losses};
 pub use facts::{boot_id, host_name};
 pub use fanout::{DeliveryError, SinkReport};
@@ -38,7 +43,8 @@ pub use figures::{
 };
 pub use graph::{BUDGET_BYTES, HEARTBEAT_S, Pipeline, PipelineError, PipelineOptions, Summary};
 pub use intake::Intake;
-pub use kernel::{CgroupLookup, KernelSource};
+pub use kernel::KernelSource;
+pub use left_out::Span;
 pub use observe::Observer;
 pub use sequence::BLOCK_MS_MAX;
 pub use stage::StageError;

@@ -1,17 +1,20 @@
 //! Normalize: raw input to canonical drafts, on several threads.
 
 mod kernel;
+mod task;
 
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use graven_ledger::Run;
 use graven_record::event::{Defaults, Event};
-use graven_record::{Body, DraftBatch, ValueError};
+use graven_record::{Body, DraftBatch, TrueTime, ValueError};
 
 use crate::batch::{EventBatch, Job, Normalized, OwnBody, OwnRecord, Raw, Rejection};
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::facts::Namespaces;
+use crate::left_out::{CallCounts, Span};
 
 /// Puts raw input into the ledger's form. It has no state of its own, so any number may run.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub(crate) struct Normalizer {
     pub(crate) run: Arc<Run>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) counters: Arc<Counters>,
+    /// The recorder's own, which the records' are compared with.
+    pub(crate) namespaces: Namespaces,
     pub(crate) jobs: Receiver<Job>,
 }
 
@@ -28,15 +33,16 @@ impl Normalizer {
         while let Ok(Job { raw, ticket, reply }) = self.jobs.recv() {
             let mut drafts = DraftBatch::default();
             let (mut lines, mut rejected) = (Vec::new(), Vec::new());
+            let (mut left_out, mut spans) = (CallCounts::new(), Vec::new());
             match raw {
-                Raw::Kernel(batch) => kernel::drafts(&self, &batch, &mut drafts),
+                Raw::Kernel(batch) => left_out = kernel::drafts(&self, &batch, &mut drafts),
                 Raw::Events(batch) => self.events(&batch, &mut drafts, &mut lines, &mut rejected),
-                Raw::Own(records) => self.own(&records, &mut drafts),
+                Raw::Own(records) => spans = self.own(records, &mut drafts),
             }
             self.counters.rejected(rejected.len() as u64);
             self.counters.normalize.passed(drafts.drafts().len() as u64, drafts.bytes_len() as u64);
             // The sequencer is gone only where the whole graph is going.
-            drop(reply.send(Normalized { drafts, lines, rejected, ticket }));
+            drop(reply.send(Normalized { drafts, lines, rejected, left_out, spans, ticket }));
         }
     }
 
@@ -69,19 +75,27 @@ impl Normalizer {
         }
     }
 
-    fn own(&self, records: &[OwnRecord], drafts: &mut DraftBatch) {
+    /// Gives the spans that end: only the sequencer knows what belongs to them.
+    fn own(&self, records: Vec<OwnRecord>, drafts: &mut DraftBatch) -> Vec<(Span, TrueTime)> {
+        let mut spans = Vec::new();
         for OwnRecord { action, subject: (kind, id), body, mono_ns } in records {
-            let body = match body {
+            let time = self.clock.at(mono_ns);
+            let body = match &body {
                 OwnBody::System(detail) => Body::System { detail, process: None },
                 OwnBody::Gap(gap) => {
                     self.counters.gap();
                     Body::Gap(gap.clone())
                 }
+                OwnBody::LeftOut(span) => {
+                    spans.push((span.clone(), time));
+                    continue;
+                }
             };
-            let draft = self.run.own(action, (kind, id), body, self.clock.at(*mono_ns));
+            let draft = self.run.own(action, (kind, &id), body, time);
             if let Err(oversized) = drafts.push(&draft) {
                 tracing::error!(action, %oversized, "a record of our own was left out");
             }
         }
+        spans
     }
 }

@@ -6,7 +6,7 @@ use graven_record::Value;
 
 use crate::clock::Clock;
 use crate::counters::{Counters, Losses, SinkMeter};
-use crate::figures::{ClockFigures, Figures, IntakeFigures, KernelFigures};
+use crate::figures::{ClockFigures, Figures, IntakeFigures};
 use crate::intake::Intake;
 
 /// Sees how a run is doing.
@@ -51,7 +51,7 @@ impl Observer {
                 synchronised: sample.synchronised,
                 max_error_ns: sample.max_error_ns,
             },
-            kernel: KernelFigures::default(),
+            kernel: self.losses.get().unwrap_or_default(),
         }
     }
 
@@ -74,7 +74,45 @@ impl Observer {
                     ("waited_us", budget.waited_us().into()),
                 ]),
             ),
-            ("losses", self.losses.get()),
+            ("losses", self.losses.to_value()),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::ByteBudget;
+    use crate::figures::KernelFigures;
+
+    #[test]
+    fn what_the_kernel_has_counted_is_seen() {
+        let (intake, _jobs, _order) = Intake::new(ByteBudget::new(1));
+        let observer = Observer {
+            intake,
+            counters: Arc::default(),
+            clock: Arc::default(),
+            losses: Losses::default(),
+            sinks: Arc::default(),
+        };
+        let losses = |observer: &Observer| {
+            let json = serde_json::to_value(observer.to_value()).unwrap();
+            json["losses"].clone()
+        };
+        assert_eq!(observer.figures().kernel, KernelFigures::default());
+        assert_eq!(losses(&observer), serde_json::Value::Null, "no source has told");
+
+        let kernel = KernelFigures {
+            emitted: 1,
+            dropped: 2,
+            stash_failed: 3,
+            skipped_mid_call: 4,
+            recursion_misses: 5,
+            left_out: 6,
+        };
+        observer.losses.set(kernel);
+        assert_eq!(observer.figures().kernel, kernel);
+        // The same members under the same names.
+        assert_eq!(losses(&observer), serde_json::to_value(kernel).unwrap());
     }
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use graven_ledger::{Chain, Receipt, Run, Step};
+use graven_record::{DraftBatch, TrueTime};
 
 use crate::batch::{Acknowledgement, Normalized, Sequenced};
 use crate::clock;
 use crate::counters::Counters;
+use crate::left_out::{self, CallCounts, Span};
 use crate::stage::StageError;
 
 /// Age at which a block is sealed, in milliseconds from sequencing its first record.
@@ -27,6 +29,8 @@ pub(crate) struct Sequencer {
     pub(crate) counters: Arc<Counters>,
     /// When the open block is due, on `CLOCK_MONOTONIC`.
     pub(crate) due_ns: Option<u64>,
+    /// Calls left out by their path since the last span ended.
+    pub(crate) left_out: CallCounts,
 }
 
 impl Sequencer {
@@ -54,7 +58,11 @@ impl Sequencer {
             .map_or(IDLE, |due_ns| Duration::from_nanos(due_ns.saturating_sub(clock::mono_ns())))
     }
 
-    fn place(&mut self, batch: Normalized) -> Result<(), StageError> {
+    fn place(&mut self, mut batch: Normalized) -> Result<(), StageError> {
+        left_out::add(&mut self.left_out, std::mem::take(&mut batch.left_out));
+        for (span, time) in std::mem::take(&mut batch.spans) {
+            self.end(&span, time, &mut batch.drafts);
+        }
         let (mut steps, mut receipts) = (Vec::new(), Vec::new());
         self.chain.append(&self.run, &batch.drafts, &mut steps, &mut receipts);
         let sealed = steps.iter().any(|step| matches!(step, Step::Seal(_)));
@@ -68,6 +76,15 @@ impl Sequencer {
             acknowledgement: Acknowledgement { accepted, rejected: batch.rejected },
             ticket: Some(batch.ticket),
         })
+    }
+
+    /// Puts on record what was left out in a span, unless that is nothing.
+    fn end(&mut self, span: &Span, time: TrueTime, drafts: &mut DraftBatch) {
+        let Some(detail) = span.detail(&std::mem::take(&mut self.left_out)) else {
+            return;
+        };
+        let draft = self.run.system(left_out::ACTION, left_out::SUBJECT, &detail, time);
+        drafts.push(&draft).expect("two counts for each call there is fit a record");
     }
 
     fn seal(&mut self) -> Result<(), StageError> {

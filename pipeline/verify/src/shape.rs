@@ -62,9 +62,15 @@ const TRUETIME: &[Member] = &[
 const PROCESS: &[Member] = &[
     ("cgroup", Form::TextOrBytes, true),
     ("comm", Form::TextOrBytes, true),
+    ("container", Form::Text, false),
+    ("egid", Form::Integer, false),
+    ("euid", Form::Integer, false),
     ("executable", Form::TextOrBytes, true),
     ("gid", Form::Integer, true),
+    ("mnt_ns", Form::Integer, false),
+    ("net_ns", Form::Integer, false),
     ("pid", Form::Integer, true),
+    ("pid_ns", Form::Integer, false),
     ("ppid", Form::Integer, true),
     ("tid", Form::Integer, true),
     ("uid", Form::Integer, true),
@@ -89,6 +95,9 @@ const DAMAGED: &[Member] = &[
 ];
 const RECOVERED: &[Member] =
     &[("copied", Form::Members(COPIED), true), ("damaged", Form::NullOr(DAMAGED), true)];
+const LEFT_OUT: &[Member] =
+    &[("by", Form::Members(FILTERS), true), ("from", Form::Time, true), ("to", Form::Time, true)];
+const FILTERS: &[Member] = &[("filter", Form::Object, false), ("path", Form::Object, false)];
 const SOURCES: &[&str] = &["kernel", "api", "ui", "fix", "chain", "kafka", "file", "system"];
 
 const fn gap(cpu: Form, lost: Form, bounds: Form) -> [Member; 5] {
@@ -209,9 +218,15 @@ impl Shape {
             Some("recovery.completed") => {
                 self.must("detail", it.detail, Form::Members(RECOVERED))?;
             }
-            Some("process.forked" | "process.executed" | "process.exited") => {
+            Some("capture.left_out") => {
+                self.must("detail", it.detail, Form::Members(LEFT_OUT))?;
+            }
+            Some(
+                "process.forked" | "process.executed" | "process.exited" | "process.found"
+                | "process.moved" | "cgroup.made" | "cgroup.removed",
+            ) => {
                 if !from_kernel {
-                    return Err("`source` of a task's record is not kernel".into());
+                    return Err("`source` of a task's or cgroup's record is not kernel".into());
                 }
             }
             Some("ledger.created" | "pipeline.started" | "pipeline.stopped" | "heartbeat") => {}
@@ -391,3 +406,6 @@ fn texts(array: &[u8]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

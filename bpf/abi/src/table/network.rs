@@ -17,8 +17,8 @@ calls! {
     listen(sockfd: Fd, backlog: Int);
     accept(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Count);
     accept4(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Count, flags: Flags(&ACCEPT));
-    getsockname(sockfd: Fd, addr: LocalAddrOut { len: 2 }, addrlen: Count);
-    getpeername(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Count);
+    getsockname(sockfd: Fd, addr: LocalAddrOut { len: 2 }, addrlen: Count) is routine;
+    getpeername(sockfd: Fd, addr: PeerAddrOut { len: 2 }, addrlen: Count) is routine;
     sendto(sockfd: Fd, buf: Hex, len: Count, flags: Flags(&MESSAGE), dest_addr: PeerAddr { len: 5 }, addrlen: Count);
     recvfrom(sockfd: Fd, buf: Hex, len: Count, flags: Flags(&MESSAGE), src_addr: PeerAddrOut { len: 5 }, addrlen: Count);
     sendmsg(sockfd: Fd, msg: PeerMessage, flags: Flags(&MESSAGE));
@@ -27,6 +27,6 @@ calls! {
     recvmmsg(sockfd: Fd, msgvec: Hex, vlen: Count, flags: Flags(&MESSAGE), timeout: Hex);
     socketpair(domain: Enum(FAMILY), type: Flags(&SOCKET_TYPE), protocol: Int, sv: Hex);
     setsockopt(sockfd: Fd, level: Enum(SOCKET_LEVEL), optname: SocketOption { level: 1 }, optval: Hex, optlen: Count);
-    getsockopt(sockfd: Fd, level: Enum(SOCKET_LEVEL), optname: SocketOption { level: 1 }, optval: Hex, optlen: Hex);
+    getsockopt(sockfd: Fd, level: Enum(SOCKET_LEVEL), optname: SocketOption { level: 1 }, optval: Hex, optlen: Hex) is routine;
     shutdown(sockfd: Fd, how: Enum(SHUTDOWN));
 }

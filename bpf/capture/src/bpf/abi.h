@@ -13,6 +13,11 @@
 #define GRAVEN_COMM_BYTES 16
 #define GRAVEN_OPS_MAX 4
 #define GRAVEN_PLANS 512
+#define GRAVEN_WATCHES 64
+#define GRAVEN_RINGS 32
+#define GRAVEN_CGROUPS 16384
+#define GRAVEN_EXECUTABLES 1024
+#define GRAVEN_EXECUTABLE_BYTES 256
 
 /* An item may begin anywhere below ITEMS_BYTES (a power of two: offsets are masked with it) and
  * may run over into the slack, which therefore holds one whole PATH_MAX string. */
@@ -24,6 +29,15 @@ enum graven_kind {
 	GRAVEN_FORK = 2,
 	GRAVEN_EXEC = 3,
 	GRAVEN_EXIT = 4,
+	GRAVEN_TASK = 5,   /* came under watch while it ran */
+	GRAVEN_MOVED = 6,  /* found in another cgroup than before */
+	GRAVEN_CGROUP = 7, /* made or removed below a watched one */
+};
+
+enum graven_reason {
+	GRAVEN_INVENTORY = 1,  /* ran already when the watch was set */
+	GRAVEN_JOINED = 2,     /* found in a watched cgroup */
+	GRAVEN_EXECUTABLE = 3, /* executed a watched program */
 };
 
 enum graven_flag {
@@ -51,6 +65,12 @@ struct graven_header {
 	__u32 ppid;
 	__u32 uid;
 	__u32 gid;
+	__u32 euid;
+	__u32 egid;
+	__u32 mnt_ns; /* inode numbers */
+	__u32 pid_ns;
+	__u32 net_ns;
+	__u32 watch;
 	char comm[GRAVEN_COMM_BYTES];
 };
 
@@ -78,6 +98,24 @@ struct graven_exit {
 	__u32 group_dead; /* 1: the last thread of its group */
 };
 
+struct graven_task {
+	__u32 reason;
+	__u32 items_bytes;
+	__u64 start_ns; /* CLOCK_BOOTTIME */
+};
+
+struct graven_moved {
+	__u64 from_cgroup;
+	__u64 to_cgroup;
+};
+
+struct graven_cgroup {
+	__u64 cgroup_id;
+	__u64 parent_id;
+	__u32 made; /* 1 made, 0 removed */
+	__u32 items_bytes;
+};
+
 enum graven_item_kind {
 	GRAVEN_STRING = 1, /* without its NUL */
 	GRAVEN_BYTES = 2,
@@ -85,6 +123,7 @@ enum graven_item_kind {
 	GRAVEN_DIR = 4,  /* path components, deepest first, each with its NUL */
 	GRAVEN_ROOT = 5, /* the same, of the task's root; absent where that is "/" */
 	GRAVEN_EXE = 6,  /* the same, of the executable, from the mount namespace's root */
+	GRAVEN_ENV = 7,  /* strings, each with its NUL; the last may be cut short */
 };
 
 enum graven_item_flag {
@@ -132,6 +171,23 @@ struct graven_plan {
 	struct graven_op ops[GRAVEN_OPS_MAX];
 };
 
+enum graven_watch_flag {
+	GRAVEN_WANTS_ENV = 1 << 0, /* exec records carry the environment */
+	GRAVEN_EXCLUSION = 1 << 1, /* leaves out every call; a task that leaves it is let go */
+};
+
+struct graven_watch {
+	__u32 generation; /* 0: none; otherwise another number each time that the index is used anew */
+	__u32 ring;
+	__u32 flags;
+	__u32 wake_bytes;
+	__u64 left_out[GRAVEN_PLANS / 64]; /* bit n: x86_64 call n is counted, not recorded */
+};
+
+struct graven_left_out {
+	__u64 calls[GRAVEN_PLANS];
+};
+
 struct graven_counters {
 	__u64 seq; /* records numbered: emitted + dropped */
 	__u64 emitted;
@@ -140,10 +196,12 @@ struct graven_counters {
 	__u64 skipped_mid_call;
 };
 
-_Static_assert(sizeof(struct graven_header) == 72, "header");
+_Static_assert(sizeof(struct graven_header) == 96, "header");
 _Static_assert(__builtin_offsetof(struct graven_header, seq) == 8, "header.seq");
 _Static_assert(__builtin_offsetof(struct graven_header, cpu) == 32, "header.cpu");
-_Static_assert(__builtin_offsetof(struct graven_header, comm) == 56, "header.comm");
+_Static_assert(__builtin_offsetof(struct graven_header, euid) == 56, "header.euid");
+_Static_assert(__builtin_offsetof(struct graven_header, watch) == 76, "header.watch");
+_Static_assert(__builtin_offsetof(struct graven_header, comm) == 80, "header.comm");
 _Static_assert(sizeof(struct graven_call) == 72, "call");
 _Static_assert(__builtin_offsetof(struct graven_call, args) == 16, "call.args");
 _Static_assert(__builtin_offsetof(struct graven_call, nr) == 64, "call.nr");
@@ -151,11 +209,19 @@ _Static_assert(__builtin_offsetof(struct graven_call, items_bytes) == 70, "call.
 _Static_assert(sizeof(struct graven_fork) == 8, "fork");
 _Static_assert(sizeof(struct graven_exec) == 8, "exec");
 _Static_assert(sizeof(struct graven_exit) == 8, "exit");
+_Static_assert(sizeof(struct graven_task) == 16, "task");
+_Static_assert(__builtin_offsetof(struct graven_task, start_ns) == 8, "task.start_ns");
+_Static_assert(sizeof(struct graven_moved) == 16, "moved");
+_Static_assert(sizeof(struct graven_cgroup) == 24, "cgroup");
+_Static_assert(__builtin_offsetof(struct graven_cgroup, made) == 16, "cgroup.made");
 _Static_assert(sizeof(struct graven_item) == 8, "item");
 _Static_assert(__builtin_offsetof(struct graven_item, len) == 4, "item.len");
 _Static_assert(sizeof(struct graven_op) == 8, "op");
 _Static_assert(__builtin_offsetof(struct graven_op, max_bytes) == 4, "op.max_bytes");
 _Static_assert(sizeof(struct graven_plan) == 32, "plan");
+_Static_assert(sizeof(struct graven_watch) == 80, "watch");
+_Static_assert(__builtin_offsetof(struct graven_watch, left_out) == 16, "watch.left_out");
+_Static_assert(sizeof(struct graven_left_out) == 4096, "left_out");
 _Static_assert(sizeof(struct graven_counters) == 40, "counters");
 
 #endif

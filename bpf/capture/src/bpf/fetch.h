@@ -171,8 +171,8 @@ __noinline int fetch_argv(struct stash *stash, __u64 pointers, __u32 arg, __u32 
 	return 0;
 }
 
-/* Appends argv as it lies in the new program's memory: the strings one after the other. */
-__noinline int append_argv(struct stash *stash, __u64 from, __u64 bytes, __u32 arg)
+/* Appends argv or environment as they lie in the program's memory: strings one after the other. */
+__noinline int append_strings(struct stash *stash, __u64 from, __u64 bytes, __u32 arg_and_kind)
 {
 	__u64 start, first, rest = 0;
 	__u32 flags = 0;
@@ -200,7 +200,7 @@ __noinline int append_argv(struct stash *stash, __u64 from, __u64 bytes, __u32 a
 	if (first + rest < bytes)
 		flags = GRAVEN_TRUNCATED;
 	close_item(stash, start,
-		   (struct graven_item){ .arg = arg, .kind = GRAVEN_ARGV, .err = err,
+		   (struct graven_item){ .arg = arg_and_kind, .kind = arg_and_kind >> 8, .err = err,
 					 .len = err ? 0 : first + rest, .flags = flags });
 	return 0;
 }
@@ -298,7 +298,7 @@ __noinline int run_op(struct stash *stash, __u32 index, __u32 phase)
 static __always_inline bool has_plan(struct stash *stash)
 {
 	return stash->call.arch == GRAVEN_X86_64 && stash->call.nr < GRAVEN_PLANS &&
-	       plans[stash->call.nr & (GRAVEN_PLANS - 1)].ops[0].kind != GRAVEN_OP_NONE;
+	       plans[BELOW(GRAVEN_PLANS, stash->call.nr)].ops[0].kind != GRAVEN_OP_NONE;
 }
 
 static __always_inline void run_plan(struct stash *stash, __u32 which, __u32 phase)
@@ -306,7 +306,7 @@ static __always_inline void run_plan(struct stash *stash, __u32 which, __u32 pha
 	__u32 pending = 0;
 
 	for (__u32 index = 0; index < GRAVEN_OPS_MAX; index++) {
-		if (plans[stash->call.nr & (GRAVEN_PLANS - 1)].ops[index].kind == GRAVEN_OP_NONE)
+		if (plans[BELOW(GRAVEN_PLANS, stash->call.nr)].ops[index].kind == GRAVEN_OP_NONE)
 			break;
 		if (which & (1u << index) && run_op(stash, index, phase))
 			pending |= 1u << index;

@@ -1,52 +1,55 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The call in progress of each watched task, the counters, and the way out to user space. */
+/* What is kept of each watched task: its watch, and its call in progress. */
 #ifndef GRAVEN_STASH_H
 #define GRAVEN_STASH_H
 
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_tracing.h>
-#include "abi.h"
+#include "watch.h"
 
 enum stash_state {
-	IDLE = 0,
-	IN_CALL = 1,
-	SKIP_EXIT = 2, /* the next sys_exit has no entry: a child's first, or one begun unwatched */
+	NEW = 0,       /* just come under watch: a sys_exit before any sys_enter began unwatched */
+	IDLE = 1,
+	IN_CALL = 2,
+	SKIP_EXIT = 3, /* a child's first sys_exit is of a call that it did not enter */
+	LEFT_OUT = 4,  /* in a call that the watch leaves out */
 };
 
 struct stash {
+	__u64 claim;     /* 0 while nobody has made it */
+	__u64 cgroup_id; /* where the task was last seen */
 	__u32 state;
+	__u32 pid_ns;
 	__u32 used;    /* bytes of items, a multiple of 8 */
 	__u32 pending; /* bit i: operation i is to be run at exit */
 	__u32 argv_at; /* where the ARGV item begins */
 	__u32 root_done;
-	__u32 reserved;
-	/* Two forms of record, both ending where the items begin. */
+	/* Forms of record, all of them ending where the items begin. */
 	union {
 		struct {
 			struct graven_header header;
 			struct graven_call call;
 		};
 		struct {
-			__u8 unused[sizeof(struct graven_call) - sizeof(struct graven_exec)];
+			__u8 before_exec[sizeof(struct graven_call) - sizeof(struct graven_exec)];
 			struct graven_header exec_header;
 			struct graven_exec exec;
+		};
+		struct {
+			__u8 before_task[sizeof(struct graven_call) - sizeof(struct graven_task)];
+			struct graven_header task_header;
+			struct graven_task task;
+		};
+		struct {
+			__u8 before_cgroup[sizeof(struct graven_call) -
+					   sizeof(struct graven_cgroup)];
+			struct graven_header cgroup_header;
+			struct graven_cgroup cgroup;
 		};
 	};
 	__u8 items[GRAVEN_ITEMS_BYTES + GRAVEN_SLACK_BYTES];
 };
 
 /* Set before loading. */
-const volatile __u64 watched_cgroup_id = 0;
-const volatile __u32 watched_level = 0;
-const volatile __u32 wake_bytes = 64 * 1024;
 const volatile struct graven_plan plans[GRAVEN_PLANS] = {};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20);
-} ring SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -55,85 +58,37 @@ struct {
 	__type(value, struct stash);
 } stashes SEC(".maps");
 
-/* Used by on_exec alone: a program never runs twice at once on one CPU. */
+/* For records of events outside any call: one for each program that makes them, since a program never
+ * runs twice at once on one CPU. */
+enum scratch_user {
+	SCRATCH_EXEC,
+	SCRATCH_INVENTORY,
+	SCRATCH_MKDIR,
+	SCRATCH_RMDIR,
+	SCRATCH_USERS,
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, SCRATCH_USERS);
 	__type(key, __u32);
 	__type(value, struct stash);
 } scratch SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct graven_counters);
-} counters SEC(".maps");
-
 /* Masks in assembly: the compiler drops an `&` whose result it can prove, and the verifier, which
  * cannot prove it, then refuses the access. */
-#define MASKED(offset)                                                                  \
-	({                                                                              \
-		__u64 masked_ = (offset);                                               \
-		asm volatile("%0 &= %1" : "+r"(masked_) : "i"(GRAVEN_ITEMS_BYTES - 1)); \
-		masked_;                                                                \
+#define BELOW(bound, value)                                               \
+	({                                                                \
+		__u64 masked_ = (value);                                  \
+		asm volatile("%0 &= %1" : "+r"(masked_) : "i"((bound) - 1)); \
+		masked_;                                                  \
 	})
+#define MASKED(offset) BELOW(GRAVEN_ITEMS_BYTES, offset)
 
-static __always_inline struct graven_counters *my_counters(void)
+/* The task's stash, if it has one. Nearly no task of the machine has: that is found out without a call. */
+static __always_inline struct stash *stash_of(struct task_struct *task)
 {
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&counters, &zero);
-}
-
-/* Atomic because another task may be scheduled on this CPU in between on some kernels. */
-#define COUNT(member)                                                 \
-	do {                                                          \
-		struct graven_counters *counters_ = my_counters();    \
-		if (counters_)                                        \
-			__sync_fetch_and_add(&counters_->member, 1);  \
-	} while (0)
-
-static __always_inline bool in_subtree(void)
-{
-	return bpf_get_current_ancestor_cgroup_id(watched_level) == watched_cgroup_id;
-}
-
-static __always_inline void fill_header(struct graven_header *header, struct task_struct *task,
-					__u16 kind)
-{
-	__u64 ids = bpf_get_current_pid_tgid();
-	__u64 owner = bpf_get_current_uid_gid();
-
-	header->kind = kind;
-	header->flags = 0;
-	header->entry_ns = bpf_ktime_get_ns();
-	header->cgroup_id = bpf_get_current_cgroup_id();
-	header->pid = ids >> 32;
-	header->tid = (__u32)ids;
-	header->ppid = task->real_parent->tgid;
-	header->uid = (__u32)owner;
-	header->gid = owner >> 32;
-	bpf_get_current_comm(header->comm, sizeof(header->comm));
-}
-
-/* Numbers the record, then hands it over. A number without a record is a loss, and visible. */
-static __always_inline void emit(struct graven_header *header, __u32 size)
-{
-	struct graven_counters *mine = my_counters();
-	__u64 flags = BPF_RB_NO_WAKEUP;
-
-	if (!mine)
-		return;
-	header->seq = __sync_fetch_and_add(&mine->seq, 1);
-	header->cpu = bpf_get_smp_processor_id();
-	header->size = size;
-	/* A wake-up costs more than the whole rest: one for many records. */
-	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= wake_bytes)
-		flags = BPF_RB_FORCE_WAKEUP;
-	if (bpf_ringbuf_output(&ring, header, size, flags))
-		__sync_fetch_and_add(&mine->dropped, 1);
-	else
-		__sync_fetch_and_add(&mine->emitted, 1);
+	return task->bpf_storage ? bpf_task_storage_get(&stashes, task, 0, 0) : 0;
 }
 
 #endif

@@ -27,6 +27,28 @@ static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
 	return (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 }
 
+/* Three members that lie side by side, on every kernel seen: one read instead of three. */
+struct mount_links {
+	struct mount *parent;
+	struct dentry *mountpoint;
+	struct dentry *root;
+};
+
+static __always_inline void read_links(struct mount *mount, struct mount_links *links)
+{
+	__u32 at = bpf_core_field_offset(struct mount, mnt_parent);
+
+	if (bpf_core_field_offset(struct mount, mnt_mountpoint) == at + 8 &&
+	    bpf_core_field_offset(struct mount, mnt) == at + 16 &&
+	    bpf_core_field_offset(struct vfsmount, mnt_root) == 0) {
+		bpf_probe_read_kernel(links, sizeof(*links), (void *)mount + at);
+		return;
+	}
+	links->parent = BPF_CORE_READ(mount, mnt_parent);
+	links->mountpoint = BPF_CORE_READ(mount, mnt_mountpoint);
+	links->root = BPF_CORE_READ(mount, mnt.mnt_root);
+}
+
 static long walk_step(__u32 index, struct walk *walk)
 {
 	struct dentry *dentry = walk->dentry;
@@ -156,19 +178,17 @@ __noinline int append_directory(struct stash *stash, int fd, __u32 arg)
 static __always_inline bool root_is_top(struct task_struct *task)
 {
 	struct vfsmount *vfsmount = task->fs->root.mnt;
-	struct dentry *dentry = task->fs->root.dentry;
-	struct mount *mount, *above, *top;
+	struct mount *mount = mount_of(vfsmount);
+	struct mount_links links, above;
 
-	if (vfsmount->mnt_root != dentry)
+	if (vfsmount->mnt_root != task->fs->root.dentry)
 		return false;
-	mount = mount_of(vfsmount);
-	above = BPF_CORE_READ(mount, mnt_parent);
-	if (above == mount)
+	read_links(mount, &links);
+	if (links.parent == mount)
 		return true;
 	/* The real root is mounted on the initial file system's. */
-	top = BPF_CORE_READ(above, mnt_parent);
-	return top == above &&
-	       BPF_CORE_READ(mount, mnt_mountpoint) == BPF_CORE_READ(above, mnt.mnt_root);
+	read_links(links.parent, &above);
+	return above.parent == links.parent && links.mountpoint == above.root;
 }
 
 /* Names the task's root once a call, where it is not the top of its mounts (chroot). */

@@ -1,175 +1,191 @@
-//! The reading end of the ring, by the layout that the kernel documents.
-//!
-//! libbpf's own reader fixes the callback when it is built and runs it inside C, where a panic ends
-//! the process; this one lends each record to a closure of the caller's.
-//!
-//! Source: Documentation/bpf/ringbuf.rst and `kernel/bpf/ringbuf.c`.
+//! One ledger's ring: its records and its counters.
 
-#![expect(unsafe_code, reason = "memory shared with the kernel")]
-
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
-use std::slice;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::fmt;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::{Timespec, epoll};
-use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use graven_abi::CpuCounters;
+use graven_abi::layout::{PLANS, WatchEntry};
+use libbpf_rs::libbpf_sys::bpf_map_create_opts;
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
+use zerocopy::FromBytes;
 
+use super::kernel::{Kernel, change};
+use super::reader::Reader;
+use super::{RING_BYTES_MIN, WAKE_BYTES};
 use crate::error::CaptureError;
 
-/// Set while the kernel is still writing the record.
-const BUSY: u32 = 1 << 31;
-/// Set if the kernel gave the record up.
-const DISCARDED: u32 = 1 << 30;
-/// Length and page offset, before each record.
-const HEADER_BYTES: usize = 8;
-
-/// A region of the ring's memory, unmapped when dropped.
-#[derive(Debug)]
-struct Mapping {
-    start: NonNull<u8>,
-    bytes: usize,
+/// Which ring a watch feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingSlot {
+    pub(super) index: u32,
+    pub(super) wake_bytes: u32,
 }
 
-impl Mapping {
-    fn new(map: BorrowedFd<'_>, offset: u64, bytes: usize, writable: bool) -> Result<Self, Errno> {
-        let protection =
-            if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-        let start = unsafe {
-            mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, map, offset)?
-        };
-        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self { start, bytes })
+/// The reading end of one ring. It can be sent to the thread that reads it.
+///
+/// Its counters begin at zero. Dropped, it drops the watches that feed it.
+pub struct Ring {
+    kernel: Arc<Kernel>,
+    reader: Reader,
+    slot: RingSlot,
+    /// Misses before it was opened.
+    misses_before: u64,
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Ring")
+            .field("slot", &self.slot)
+            .field("bytes", &self.ring_bytes())
+            .finish_non_exhaustive()
     }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the region was mapped by `new`, and nothing borrowed from it outlives `self`.
-        let _unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
-    }
-}
-
-/// The reading end.
-#[derive(Debug)]
-pub(super) struct Ring {
-    /// One page: how far the reader has come.
-    consumer: Mapping,
-    /// One page with how far the kernel has come, then the data twice in a row, so that a record
-    /// that runs over the end is still in one piece.
-    producer: Mapping,
-    page_bytes: usize,
-    bytes: u32,
-    epoll: OwnedFd,
 }
 
 impl Ring {
-    pub(super) fn new(map: BorrowedFd<'_>, ring_bytes: u32) -> Result<Self, CaptureError> {
-        Self::open(map, ring_bytes).map_err(|errno| read_error("map the ring", errno))
-    }
-
-    fn open(map: BorrowedFd<'_>, ring_bytes: u32) -> Result<Self, Errno> {
-        let page_bytes = rustix::param::page_size();
-        let data_bytes = usize::try_from(ring_bytes).map_err(|_| Errno::NOMEM)? * 2;
-        let consumer = Mapping::new(map, 0, page_bytes, true)?;
-        let producer = Mapping::new(map, page_bytes as u64, page_bytes + data_bytes, false)?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        // Edge-triggered: only the kernel's own wake-ups count. Otherwise any single pending record
-        // would end the wait at once, and each record would cost a round.
-        let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&epoll, map, epoll::EventData::new_u64(0), events)?;
-        Ok(Self { consumer, producer, page_bytes, bytes: ring_bytes, epoll })
-    }
-
-    pub(super) const fn bytes(&self) -> u32 {
-        self.bytes
-    }
-
-    pub(super) fn pending_bytes(&self) -> u64 {
-        let (consumed, produced) = self.positions();
-        let consumed = consumed.load(Ordering::Relaxed);
-        produced.load(Ordering::Acquire).saturating_sub(consumed)
-    }
-
-    /// Waits for a wake-up, or until `timeout` has passed. A signal ends it early, and is no error.
-    pub(super) fn wait(&self, timeout: Duration) -> Result<(), CaptureError> {
-        let timeout = Timespec::try_from(timeout)
-            .map_err(|_| read_error("wait for records", Errno::INVAL))?;
-        let mut events = [epoll::Event {
-            flags: epoll::EventFlags::empty(),
-            data: epoll::EventData::new_u64(0),
-        }];
-        match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(read_error("wait for records", errno)),
+    pub(super) fn open(kernel: &Arc<Kernel>, bytes: u32) -> Result<Self, CaptureError> {
+        if !bytes.is_power_of_two() || bytes < RING_BYTES_MIN {
+            return Err(CaptureError::RingBytes { bytes: bytes.into() });
         }
+        let fail = change("open a ring");
+        let options = bpf_map_create_opts {
+            sz: size_of::<bpf_map_create_opts>() as libbpf_rs::libbpf_sys::size_t,
+            ..Default::default()
+        };
+        let map = MapHandle::create(MapType::RingBuf, Some("graven_ring"), 0, 0, bytes, &options)
+            .map_err(&fail)?;
+        // The mapping outlives the descriptor.
+        let reader = Reader::new(map.as_fd(), bytes)?;
+        let misses_before = kernel.recursion_misses()?;
+        let mut slots = kernel.slots();
+        let at = slots.take_ring().ok_or(CaptureError::NoRing)?;
+        let index = u32::try_from(at).unwrap_or(u32::MAX);
+        // From here on, dropping it gives the slot back.
+        drop(slots);
+        let slot = RingSlot { index, wake_bytes: WAKE_BYTES.min(bytes / 4) };
+        let ring = Self { kernel: Arc::clone(kernel), reader, slot, misses_before };
+        let key = index.to_le_bytes();
+        let cpus = libbpf_rs::num_possible_cpus().map_err(&fail)?;
+        let zero = |bytes: usize| vec![vec![0; bytes]; cpus];
+        let counters = zero(size_of::<CpuCounters>());
+        kernel.counters.update_percpu(&key, &counters, MapFlags::ANY).map_err(&fail)?;
+        let left_out = zero(size_of::<[u64; PLANS]>());
+        kernel.left_out.update_percpu(&key, &left_out, MapFlags::ANY).map_err(&fail)?;
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&map.as_fd());
+        kernel.rings.update(&key, &fd.to_le_bytes(), MapFlags::ANY).map_err(&fail)?;
+        Ok(ring)
     }
 
-    /// Lends each finished record to `on_record`; returns how many there were.
+    /// What a [`super::Watch`] names to feed this ring.
+    #[must_use]
+    pub const fn slot(&self) -> RingSlot {
+        self.slot
+    }
+
+    /// Waits until [`WAKE_BYTES`] are pending or `timeout` has passed, then hands over what there is.
     ///
-    /// At most one ring's worth: under a flood the caller still gets its turn.
-    pub(super) fn consume(&mut self, mut on_record: impl FnMut(&[u8])) -> usize {
-        let (consumed, produced) = self.positions();
-        let mut records = 0;
-        let mut position = consumed.load(Ordering::Relaxed);
-        let end = produced.load(Ordering::Acquire);
-        while position < end {
-            let Some(length) = self.finished_length(position) else {
-                break;
-            };
-            let bytes = (length & !DISCARDED) as usize;
-            if length & DISCARDED == 0 {
-                records += 1;
-                on_record(self.record(position, bytes));
+    /// Returns the number of records. Waking for every record would cost the watched tasks seven
+    /// times what the record costs; so `timeout` is the delay of a quiet task's records. Five to ten
+    /// milliseconds suit.
+    ///
+    /// A record's sequence number orders it among those of its CPU. Records of one CPU may come in
+    /// another order where one task displaced another while it wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Read`] if waiting fails.
+    pub fn poll(
+        &mut self,
+        timeout: Duration,
+        on_record: impl FnMut(&[u8]),
+    ) -> Result<usize, CaptureError> {
+        self.reader.wait(timeout)?;
+        Ok(self.reader.consume(on_record))
+    }
+
+    /// Hands over what there is without waiting; returns the number of records.
+    pub fn consume(&mut self, on_record: impl FnMut(&[u8])) -> usize {
+        self.reader.consume(on_record)
+    }
+
+    /// Bytes that wait in the ring; its size is [`Self::ring_bytes`].
+    #[must_use]
+    pub fn pending_bytes(&self) -> u64 {
+        self.reader.pending_bytes()
+    }
+
+    /// Size of the ring, in bytes.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u32 {
+        self.reader.bytes()
+    }
+
+    /// The counters of each CPU since the ring was opened; index = CPU number.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Read`] if the kernel does not give them.
+    pub fn counters(&self) -> Result<Vec<CpuCounters>, CaptureError> {
+        let values = self.values(&self.kernel.counters, "read the counters")?;
+        let counters = values.iter().filter_map(|bytes| CpuCounters::read_from_prefix(bytes).ok());
+        Ok(counters.map(|(counters, _)| counters).collect())
+    }
+
+    /// How many calls the watches of this ring left out since it was opened; index = number of the
+    /// `x86_64` call, 0 to 511.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Read`] if the kernel does not give them.
+    pub fn left_out(&self) -> Result<Vec<u64>, CaptureError> {
+        let mut calls = vec![0; PLANS];
+        for bytes in self.values(&self.kernel.left_out, "read what was left out")? {
+            let (words, _) = bytes.as_chunks();
+            for (call, count) in calls.iter_mut().zip(words) {
+                *call += u64::from_le_bytes(*count);
             }
-            position += (bytes + HEADER_BYTES).next_multiple_of(8) as u64;
-            // Given back at once: the longer the kernel waits, the sooner it has to drop.
-            consumed.store(position, Ordering::Release);
         }
-        records
+        Ok(calls)
     }
 
-    /// Length word of the record at `position`, or `None` while the kernel writes it.
-    fn finished_length(&self, position: u64) -> Option<u32> {
-        // SAFETY: the offset is below the size of the data, and a multiple of 8 as the kernel aligns
-        // records; the mapping is page-aligned and lives as long as `self`.
-        let word = unsafe { AtomicU32::from_ptr(self.data(position).cast().as_ptr()) };
-        let length = word.load(Ordering::Acquire);
-        (length & BUSY == 0).then_some(length)
+    /// Events that the kernel did not pass to the program because it was running on that CPU already, since
+    /// the ring was opened. They are of the whole machine: whose they were is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Read`] if the kernel does not give the number.
+    pub fn recursion_misses(&self) -> Result<u64, CaptureError> {
+        Ok(self.kernel.recursion_misses()?.saturating_sub(self.misses_before))
     }
 
-    fn record(&self, position: u64, bytes: usize) -> &[u8] {
-        let bytes = bytes.min(self.bytes as usize - HEADER_BYTES);
-        // SAFETY: the data is mapped twice in a row, so `HEADER_BYTES + bytes`, which is at most the
-        // ring's size, stays inside the mapping from any offset below that size. The kernel writes
-        // there again only after the consumer's position has moved past it, which happens after
-        // this borrow has ended.
-        unsafe { slice::from_raw_parts(self.data(position).add(HEADER_BYTES).as_ptr(), bytes) }
-    }
-
-    fn data(&self, position: u64) -> NonNull<u8> {
-        // Below 2^32, whatever the position.
-        let offset = usize::try_from(position & u64::from(self.bytes - 1)).unwrap_or(0);
-        // SAFETY: the offset is inside the producer's mapping: one page and twice the ring.
-        unsafe { self.producer.start.add(self.page_bytes + offset) }
-    }
-
-    fn positions(&self) -> (&AtomicU64, &AtomicU64) {
-        // SAFETY: each mapping begins with an aligned 64-bit position, shared with the kernel, and
-        // lives as long as `self`. The producer's is only ever read.
-        unsafe {
-            (
-                AtomicU64::from_ptr(self.consumer.start.cast().as_ptr()),
-                AtomicU64::from_ptr(self.producer.start.cast().as_ptr()),
-            )
-        }
+    fn values(
+        &self,
+        map: &MapHandle,
+        operation: &'static str,
+    ) -> Result<Vec<Vec<u8>>, CaptureError> {
+        let values = map
+            .lookup_percpu(&self.slot.index.to_le_bytes(), MapFlags::ANY)
+            .map_err(|source| CaptureError::Read { operation, source })?;
+        Ok(values.unwrap_or_default())
     }
 }
 
-fn read_error(operation: &'static str, errno: Errno) -> CaptureError {
-    let source = libbpf_rs::Error::from_raw_os_error(errno.raw_os_error());
-    CaptureError::Read { operation, source }
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let mut slots = self.kernel.slots();
+        for (index, entry) in (0..).zip(&mut slots.watches) {
+            if entry.generation != 0 && entry.ring == self.slot.index {
+                *entry = WatchEntry::default();
+                if let Err(error) = self.kernel.write_watch(index, entry) {
+                    tracing::warn!(%error, index, "a closed ring's watch goes on, and fills nothing");
+                }
+            }
+        }
+        // Never filled if opening it failed half-way.
+        let removed = self.kernel.rings.delete(&self.slot.index.to_le_bytes());
+        tracing::debug!(?removed, slot = self.slot.index, "ring closed");
+        slots.free_ring(usize::try_from(self.slot.index).unwrap_or(0));
+    }
 }

@@ -3,8 +3,10 @@
 //! Needs root; without it each test says so and passes.
 
 mod arguments;
+mod cgroups;
 mod families;
 mod processes;
 mod recorder;
 mod rig;
 mod subject;
+mod watches;

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use graven_abi::{ArgValue, KernelRecord, Weakened};
+use graven_abi::{ArgValue, KernelRecord, Reason, Weakened};
 
 use crate::arguments::at;
 use crate::rig::{Trace, args, shown, text};
@@ -14,8 +14,16 @@ fn the_first_record_is_the_execve_of_the_command() {
         return;
     };
     let exe = std::env::current_exe().expect("this test's path");
-    let Some(KernelRecord::Exec(exec)) = trace.parsed().next() else {
-        panic!("the first record is not the exec event");
+    let Some(KernelRecord::Task(task)) = trace.parsed().next() else {
+        panic!("the first record is not the task's");
+    };
+    // Until then it was a child of this test.
+    assert_eq!(
+        (task.reason, task.executable()),
+        (Reason::Joined, exe.as_os_str().as_bytes().into())
+    );
+    let Some(KernelRecord::Exec(exec)) = trace.parsed().nth(1) else {
+        panic!("the second record is not the exec event");
     };
     assert_eq!(exec.executable(), exe.as_os_str().as_bytes());
     let calls = trace.calls();

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use graven_abi::{ArgValue, Call, CpuCounters, DecodedCall, KernelRecord, decode, parse};
-use graven_capture::{AgentCgroup, Capture, CaptureOptions, Cgroup2, command, spawn};
+use graven_abi::{ArgValue, Call, CallSet, CpuCounters, DecodedCall, KernelRecord, decode, parse};
+use graven_capture::{AgentCgroup, Capture, Cgroup2, Ring, Watch, command, spawn};
 use tempfile::TempDir;
 
 const POLL: Duration = Duration::from_millis(5);
@@ -44,6 +44,53 @@ pub(crate) fn cgroup(purpose: &str) -> AgentCgroup {
     Cgroup2::find().expect("cgroup2 is mounted").create(&name).expect("root may make a cgroup")
 }
 
+/// This test's own executable, about to run a scenario of [`crate::subject`].
+pub(crate) fn subject(scenario: &str, directory: &Path) -> Command {
+    let exe = std::env::current_exe().expect("this test's path");
+    let mut subject = command(exe.as_os_str()).expect("it is executable");
+    subject.args(["--ignored", "--nocapture", "--exact", "subject::run"]);
+    subject.env("GRAVEN_SCENARIO", scenario).env("GRAVEN_DIRECTORY", directory);
+    subject.stdout(Stdio::null());
+    subject
+}
+
+/// Everything that is in the ring. The records live as long as the test.
+pub(crate) fn drained(ring: &mut Ring) -> Vec<KernelRecord<'static>> {
+    let mut records = Vec::new();
+    ring.consume(|bytes| records.push(parse(bytes.to_vec().leak()).expect("well-formed")));
+    records
+}
+
+/// The names of the calls, in order.
+pub(crate) fn calls(records: &[KernelRecord<'_>]) -> Vec<String> {
+    let name = |record: &KernelRecord<'_>| match record {
+        KernelRecord::Call(call) => Some(decode(call).name.into_owned()),
+        _ => None,
+    };
+    records.iter().filter_map(name).collect()
+}
+
+/// Runs a shell script in the cgroup, to its end.
+pub(crate) fn shell(script: &str, cgroup: &AgentCgroup) {
+    let mut shell = command("sh".as_ref()).expect("sh is in PATH");
+    let mut child = spawn(shell.args(["-c", script]), cgroup).expect("sh starts");
+    assert!(child.wait().expect("wait").success(), "{script}");
+}
+
+/// A watch for all calls, which feeds `ring`.
+pub(crate) fn all(ring: &Ring) -> Watch {
+    Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false }
+}
+
+/// The program, loaded, with watch 0 on one cgroup.
+pub(crate) fn watching(cgroup: &AgentCgroup, ring_bytes: u32) -> (Capture, Ring) {
+    let mut capture = Capture::load().expect("the program loads");
+    let ring = capture.open_ring(ring_bytes).expect("a ring");
+    capture.set_watch(0, &all(&ring)).expect("set");
+    capture.watch_cgroup(cgroup.path(), 0).expect("watched");
+    (capture, ring)
+}
+
 impl Trace {
     /// Runs the scenario; `None` without root.
     pub(crate) fn of(scenario: &str) -> Option<Self> {
@@ -53,36 +100,28 @@ impl Trace {
         let cgroup = cgroup(scenario);
         let mut paths = Cgroup2::find().expect("cgroup2 is mounted").paths();
         let directory = TempDir::new().expect("a temporary directory");
-        let mut capture = Capture::load(CaptureOptions {
-            cgroup_id: cgroup.id(),
-            cgroup_level: cgroup.level(),
-            ring_bytes: RING_BYTES,
-        })
-        .expect("the program loads");
-        let exe = std::env::current_exe().expect("this test's path");
-        let mut subject = command(exe.as_os_str()).expect("it is executable");
-        subject.args(["--ignored", "--nocapture", "--exact", "subject::run"]);
-        subject.env("GRAVEN_SCENARIO", scenario).env("GRAVEN_DIRECTORY", directory.path());
-        let mut child = spawn(subject.stdout(Stdio::null()), &cgroup).expect("it starts");
+        let (_capture, mut ring) = watching(&cgroup, RING_BYTES);
+        let mut subject = subject(scenario, directory.path());
+        let mut child = spawn(&mut subject, &cgroup).expect("it starts");
 
         let mut records = Vec::new();
         let mut keep = |bytes: &[u8]| records.push(bytes.to_vec());
         let status = loop {
-            capture.poll(POLL, &mut keep).expect("the ring can be read");
+            ring.poll(POLL, &mut keep).expect("the ring can be read");
             if let Some(status) = child.try_wait().expect("wait") {
                 break status;
             }
         };
         // A scenario may leave the cgroup, so an empty one is not all: the child has ended too.
         while !cgroup.wait_empty(POLL).expect("cgroup.events") {
-            capture.poll(POLL, &mut keep).expect("the ring can be read");
+            ring.poll(POLL, &mut keep).expect("the ring can be read");
         }
-        capture.consume(&mut keep);
+        ring.consume(&mut keep);
         assert!(status.success(), "scenario {scenario}: {status}");
         let output = std::fs::read_to_string(directory.path().join("output")).unwrap_or_default();
         let trace = Self {
-            counters: capture.counters().expect("counters"),
-            recursion_misses: capture.recursion_misses().expect("misses"),
+            counters: ring.counters().expect("counters"),
+            recursion_misses: ring.recursion_misses().expect("misses"),
             output,
             cgroup_id: cgroup.id(),
             cgroup_name: cgroup.path().file_name().expect("a name").to_string_lossy().into_owned(),

@@ -42,6 +42,9 @@ fn run() {
         "x32" => x32(),
         "memfd" => memfd(),
         "families" => families(),
+        "counted" => counted(),
+        "identity" => identity(),
+        "sleeping" => sleeping(),
         _ => {}
     }
 }
@@ -178,6 +181,29 @@ fn leave() {
     fs::write(root.mount().join("cgroup.procs"), "0").expect("root may");
     File::create("after").expect("created");
     assert!(Command::new("/bin/true").status().expect("it starts").success());
+}
+
+/// A thousand calls of one kind.
+fn counted() {
+    for _ in 0..1000 {
+        std::hint::black_box(rustix::process::getppid());
+    }
+}
+
+fn identity() {
+    // SAFETY: the call takes numbers; this process ends soon after.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) }, 0);
+    std::hint::black_box(rustix::process::getppid());
+}
+
+/// Two threads and the main one, each in a call until standard input ends.
+fn sleeping() {
+    let sleep = || std::io::stdin().read_line(&mut String::new());
+    let threads = [std::thread::spawn(sleep), std::thread::spawn(sleep)];
+    fs::write("output", "ready").expect("written");
+    for thread in threads {
+        thread.join().expect("it ends").expect("read");
+    }
 }
 
 fn x32() {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use graven_stages::Summary;
+use graven_stages::{SinkReport, Summary};
 
 use crate::tally::Counts;
 
@@ -13,21 +13,53 @@ const CALLS_LISTED: usize = 12;
 /// Width of the bar of the most frequent call, in characters.
 const BAR: u64 = 24;
 
+/// What became of a run's records.
+pub(super) struct Recorded {
+    records: u64,
+    /// Where the run had a graph of its own: how far it was sealed.
+    sealed: Option<Sealed>,
+    sinks: Vec<SinkReport>,
+}
+
+struct Sealed {
+    blocks: u64,
+    root: String,
+    size: u64,
+    height: u64,
+}
+
+impl Recorded {
+    /// Of a graph of its own.
+    pub(super) fn of(summary: &Summary) -> Self {
+        let sealed = summary.last_header.as_ref().map(|header| Sealed {
+            blocks: summary.blocks,
+            root: header.root.to_string(),
+            size: header.size,
+            height: header.height,
+        });
+        Self { records: summary.records, sealed, sinks: summary.sinks.clone() }
+    }
+
+    /// Of a run that a daemon has recorded.
+    pub(super) fn by_daemon(counts: &Counts) -> Self {
+        Self { records: counts.records(), sealed: None, sinks: Vec::new() }
+    }
+}
+
 pub(super) fn write(
     out: &mut impl Write,
     ledger: &Path,
-    summary: &Summary,
+    recorded: &Recorded,
     counts: &Counts,
 ) -> io::Result<()> {
     let calls: u64 = counts.calls.values().sum();
     let gaps = counts.others.get("gap").copied().unwrap_or(0);
-    writeln!(out)?;
-    let plural = if summary.blocks == 1 { "" } else { "s" };
-    writeln!(
-        out,
-        "Recorded {} records in {} block{plural}: {calls} system calls",
-        summary.records, summary.blocks
-    )?;
+    let how = match &recorded.sealed {
+        Some(sealed) if sealed.blocks == 1 => "in 1 block".to_owned(),
+        Some(sealed) => format!("in {} blocks", sealed.blocks),
+        None => "through the daemon".to_owned(),
+    };
+    writeln!(out, "\nRecorded {} records {how}: {calls} system calls", recorded.records)?;
     write_calls(out, counts)?;
     writeln!(out)?;
     let what = match gaps {
@@ -35,11 +67,11 @@ pub(super) fn write(
         gaps => format!("{gaps} on the record: what they name was not captured"),
     };
     writeln!(out, "  gaps        {what}")?;
-    if let Some(header) = &summary.last_header {
-        writeln!(out, "  root        {}", header.root)?;
-        writeln!(out, "  checkpoint  {} records signed, block {}", header.size, header.height)?;
+    if let Some(Sealed { root, size, height, .. }) = &recorded.sealed {
+        writeln!(out, "  root        {root}")?;
+        writeln!(out, "  checkpoint  {size} records signed, block {height}")?;
     }
-    for sink in &summary.sinks {
+    for sink in &recorded.sinks {
         if let Some(failure) = &sink.failure {
             writeln!(out, "  {}  stopped at record {}: {failure}", sink.name, sink.cursor)?;
         }

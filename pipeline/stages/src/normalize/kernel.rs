@@ -1,19 +1,29 @@
 //! The kernel's records as drafts.
 
-use graven_abi::{ArgValue, Call, KernelRecord, decode};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use globset::GlobSet;
+use graven_abi::{ArgValue, Call, DecodedCall, Header, KernelRecord, decode};
 use graven_record::{
     Actor, ActorKind, Body, Draft, DraftBatch, Gap, ObjectWriter, Process, Source, Subject,
-    Syscall, Text, Value, Where,
+    Syscall, Text, Where,
 };
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::Normalizer;
-use crate::batch::{Agent, Attributed, KernelBatch};
+use crate::batch::{Attributed, KernelBatch};
+use crate::left_out::CallCounts;
 
-/// Adds a draft for each record of `batch`.
-pub(super) fn drafts(normalizer: &Normalizer, batch: &KernelBatch, drafts: &mut DraftBatch) {
-    let Some(agent) = &batch.agent else { return };
+/// Adds a draft for each record of `batch`, but for the calls that are left out by their path: these it
+/// counts.
+pub(super) fn drafts(
+    normalizer: &Normalizer,
+    batch: &KernelBatch,
+    drafts: &mut DraftBatch,
+) -> CallCounts {
+    let mut left_out = CallCounts::new();
     let mut start = 0;
     for attributed in &batch.records {
         let bytes = batch.bytes.get(start..attributed.end).unwrap_or_default();
@@ -22,62 +32,101 @@ pub(super) fn drafts(normalizer: &Normalizer, batch: &KernelBatch, drafts: &mut 
         let Ok(record) = graven_abi::parse(bytes) else {
             continue;
         };
-        let context = Context { normalizer, agent, attributed };
+        let context = Context { normalizer, attributed };
         match &record {
-            KernelRecord::Call(call) => context.call(call, drafts),
+            KernelRecord::Call(call) => {
+                let decoded = decode(call);
+                if is_excluded(&decoded, &attributed.watched.excluded) {
+                    *left_out.entry(decoded.name).or_default() += 1;
+                } else {
+                    context.call(call, &decoded, drafts);
+                }
+            }
             _ => context.task(&record, drafts),
         }
     }
+    left_out
 }
 
-struct Context<'a> {
-    normalizer: &'a Normalizer,
-    agent: &'a Agent,
-    attributed: &'a Attributed,
+/// Whether a call is on a file that is excluded, and on nothing besides.
+///
+/// Left out is only what is sure to lie there: no path with `..`, which may lead out; no call one of whose
+/// paths, the process's own root included, lies elsewhere; none with an argument that was cut, missed or
+/// read late.
+fn is_excluded(decoded: &DecodedCall<'_>, excluded: &GlobSet) -> bool {
+    if excluded.is_empty() || !decoded.weakened.is_empty() {
+        return false;
+    }
+    let lies_there = |path: &[u8]| {
+        !path.split(|byte| *byte == b'/').any(|name| name == b"..")
+            && excluded.is_match(OsStr::from_bytes(path))
+    };
+    let mut paths = decoded.args.iter().filter_map(|(_, value)| match value {
+        ArgValue::Text(text) if text.contains(&b'/') => Some(text),
+        _ => None,
+    });
+    decoded.subject.as_ref().is_some_and(|it| it.kind == "file" && lies_there(&it.id))
+        && paths.all(|path| lies_there(path))
+}
+
+pub(super) struct Context<'a> {
+    pub(super) normalizer: &'a Normalizer,
+    pub(super) attributed: &'a Attributed,
 }
 
 impl Context<'_> {
-    fn draft<'a>(
+    pub(super) fn draft<'a>(
         &'a self,
-        header: &graven_abi::Header,
+        header: &Header,
         action: &'a str,
         subject: Subject<'a>,
         body: Body<'a>,
     ) -> Draft<'a> {
         let run = &self.normalizer.run;
+        let watched = &self.attributed.watched;
+        let actor = if self.attributed.about.as_ref().is_some_and(|about| about.by_outsider) {
+            Actor { id: run.host.as_str().into(), kind: ActorKind::System, via: None }
+        } else {
+            let id = watched.agent.id.as_str().into();
+            Actor { id, kind: ActorKind::Agent, via: watched.via.map(Into::into) }
+        };
         Draft {
             action,
-            actor: Actor {
-                id: self.agent.id.as_str().into(),
-                kind: ActorKind::Agent,
-                via: Some("graven exec".into()),
-            },
+            actor,
             body,
             ledger: &run.ledger,
             place: Where { device: None, host: run.host.as_str().into(), ip: None },
             source: Source::Kernel,
             subject,
             time: self.normalizer.clock.at(header.entry_ns),
-            trace_id: &self.agent.trace_id,
+            trace_id: &watched.agent.trace_id,
         }
     }
 
-    fn process<'a>(&'a self, header: &'a graven_abi::Header) -> Process<'a> {
+    pub(super) fn process<'a>(&'a self, header: &'a Header) -> Process<'a> {
         let comm = header.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        let (cgroup, own) = (&self.attributed.cgroup, self.normalizer.namespaces);
+        // A task that is ending may have left its namespaces already: then there is none to name.
+        let other = |ns: u32, own: u32| (ns != own && ns != 0).then_some(ns);
         Process {
-            cgroup: Text::from(&*self.attributed.cgroup),
+            cgroup: Text::from(&*cgroup.path),
             comm: Text::from(comm),
+            container: cgroup.container.as_deref(),
+            egid: (header.egid != header.gid).then_some(header.egid),
+            euid: (header.euid != header.uid).then_some(header.euid),
             executable: Text::from(&*self.attributed.executable),
             gid: header.gid,
+            mnt_ns: other(header.mnt_ns, own.mnt),
+            net_ns: other(header.net_ns, own.net),
             pid: header.pid,
+            pid_ns: other(header.pid_ns, own.pid),
             ppid: header.ppid,
             tid: header.tid,
             uid: header.uid,
         }
     }
 
-    fn call(&self, call: &Call<'_>, drafts: &mut DraftBatch) {
-        let decoded = decode(call);
+    fn call(&self, call: &Call<'_>, decoded: &DecodedCall<'_>, drafts: &mut DraftBatch) {
         let mut args = Vec::with_capacity(256);
         write_args(&decoded.args, &mut args);
         let flags: Vec<&str> = decoded.weakened.names().collect();
@@ -119,67 +168,28 @@ impl Context<'_> {
         let subject = process_subject(call.header.pid);
         let draft = self.draft(&call.header, &decoded.name, subject, body(bare));
         if drafts.push(&draft).is_err() {
-            self.left_out(call, drafts);
+            self.too_long(&call.header, drafts);
         }
     }
 
-    /// A call that no record can hold is itself on the record.
-    fn left_out(&self, call: &Call<'_>, drafts: &mut DraftBatch) {
+    /// What no record can hold is itself on the record.
+    pub(super) fn too_long(&self, header: &Header, drafts: &mut DraftBatch) {
         let gap = Gap {
-            cpu: Some(call.header.cpu),
-            from: call.header.seq.into(),
+            cpu: Some(header.cpu),
+            from: header.seq.into(),
             lost: Some(1),
             stage: "decode",
-            to: call.header.seq.into(),
+            to: header.seq.into(),
         };
-        let time = self.normalizer.clock.at(call.header.entry_ns);
-        let subject = ("capture", self.agent.id.as_str());
+        self.normalizer.counters.gap();
+        let time = self.normalizer.clock.at(header.entry_ns);
+        let subject = ("capture", "kernel");
         let draft = self.normalizer.run.own("gap", subject, Body::Gap(gap), time);
         drafts.push(&draft).expect("a gap's record is short");
     }
-
-    fn task(&self, record: &KernelRecord<'_>, drafts: &mut DraftBatch) {
-        let (action, subject_pid, detail) = match record {
-            KernelRecord::Fork(fork) => (
-                "process.forked",
-                fork.body.child_pid,
-                Value::object([
-                    ("child_pid", u64::from(fork.body.child_pid).into()),
-                    ("child_tid", u64::from(fork.body.child_tid).into()),
-                    ("thread", fork.is_thread().into()),
-                ]),
-            ),
-            KernelRecord::Exec(exec) => (
-                "process.executed",
-                exec.header.pid,
-                Value::object([("old_tid", u64::from(exec.body.old_tid).into())]),
-            ),
-            KernelRecord::Exit(exit) => ("process.exited", exit.header.pid, exit_detail(exit)),
-            KernelRecord::Call(_) => return,
-        };
-        let header = record.header();
-        let body = Body::System { detail: &detail, process: Some(self.process(header)) };
-        let draft = self.draft(header, action, process_subject(subject_pid), body);
-        if let Err(oversized) = drafts.push(&draft) {
-            tracing::error!(action, %oversized, "a task's record was left out");
-        }
-    }
 }
 
-/// Exit code or signal, as wait(2) encodes them.
-fn exit_detail(exit: &graven_abi::Exit) -> Value {
-    let status = u64::from(exit.body.status);
-    let signal = status & 0x7f;
-    let (code, signal) =
-        if signal == 0 { (Some(status >> 8 & 0xff), None) } else { (None, Some(signal)) };
-    Value::object([
-        ("code", code.into()),
-        ("last_thread", (exit.body.group_dead != 0).into()),
-        ("signal", signal.into()),
-    ])
-}
-
-fn process_subject(pid: u32) -> Subject<'static> {
+pub(super) fn process_subject(pid: u32) -> Subject<'static> {
     Subject { id: pid.to_string().into(), kind: "process".into() }
 }
 

@@ -1,124 +1,16 @@
 //! The whole graph over a real ledger, each test ending with the verifier.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use async_trait::async_trait;
-use graven_abi::layout::{CallBody, Header};
-use graven_abi::{CpuCounters, encode};
-use graven_ledger::{Paths, Run, SegmentCursor};
-use graven_record::Value;
+use graven_abi::CpuCounters;
+use graven_ledger::{Paths, SegmentCursor};
 use graven_sink::{CommittedBatch, Sink, SinkError};
-use graven_stages::{
-    Agent, EventBatch, Intake, KernelSource, Pipeline, PipelineOptions, Raw, Summary, clock,
-};
-use graven_verify::{Trust, Verdict, verify};
-use tempfile::TempDir;
+use graven_stages::{KernelSource, Raw};
 
-struct Home {
-    dir: TempDir,
-}
-
-impl Home {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Self { dir };
-        let origin = "example.org/graph".parse().unwrap();
-        graven_ledger::create(&home.ledger(), &home.key(), origin, clock::now().to_string())
-            .unwrap();
-        home
-    }
-
-    fn ledger(&self) -> PathBuf {
-        self.dir.path().join("ledger")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.dir.path().join("key")
-    }
-
-    /// Runs a pipeline with `sinks`, feeds it from a thread of its own, and drains it.
-    fn run(
-        &self,
-        sinks: Vec<Box<dyn Sink>>,
-        feed: impl FnOnce(Intake) + Send + 'static,
-    ) -> Summary {
-        let ledger = graven_ledger::open(&self.ledger(), &self.key(), clock::unix_s()).unwrap();
-        let run = Run {
-            host: "host".into(),
-            ledger: ledger.info.origin.to_string(),
-            trace_id: "6f9619ff-8b86-4011-b42d-00cf4fc964ff".into(),
-        };
-        actix::System::new().block_on(async move {
-            let options =
-                PipelineOptions { block_ms_max: 5, normalizers: 3, ..PipelineOptions::default() };
-            let pipeline = Pipeline::start(ledger, run, Value::object([]), sinks, &options);
-            let intake = pipeline.intake();
-            tokio::task::spawn_blocking(move || feed(intake)).await.unwrap();
-            pipeline.drain().await.unwrap()
-        })
-    }
-
-    fn assert_good(&self) -> Vec<serde_json::Value> {
-        let key = std::fs::read_to_string(self.dir.path().join("ledger.vkey")).unwrap();
-        let trust = Trust::in_key_or_file(key.trim()).unwrap();
-        let report = verify(&self.ledger(), &trust, &()).unwrap();
-        assert_eq!(report.verdict, Verdict::Good, "{report}");
-        records(&self.ledger(), report.sealed)
-    }
-}
-
-fn records(ledger: &Path, size: u64) -> Vec<serde_json::Value> {
-    let mut cursor = SegmentCursor::new(&Paths::new(ledger), 0);
-    let (_, lines) = cursor.read(size, usize::MAX).unwrap();
-    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
-}
-
-fn event(action: &str) -> EventBatch {
-    let line = format!(
-        r#"{{"action":"{action}","actor":{{"kind":"user","id":"u"}},"subject":{{"kind":"k","id":"i"}}}}"#
-    );
-    let ends = vec![(line.len(), 1)];
-    EventBatch {
-        lines: line.into_bytes(),
-        ends,
-        mono_ns: clock::mono_ns(),
-        ..EventBatch::default()
-    }
-}
-
-/// A `close` on `cpu` with that CPU's number `seq`.
-fn call(cpu: u32, seq: u64) -> Vec<u8> {
-    let header = Header {
-        kind: 0,
-        flags: 0,
-        size: 0,
-        seq,
-        entry_ns: clock::mono_ns(),
-        cgroup_id: 1,
-        cpu,
-        pid: 4_000_000,
-        tid: 4_000_000,
-        ppid: 1,
-        uid: 0,
-        gid: 0,
-        comm: *b"agent\0\0\0\0\0\0\0\0\0\0\0",
-    };
-    let body = CallBody {
-        exit_ns: header.entry_ns + 7,
-        ret: 0,
-        args: [3, 0, 0, 0, 0, 0],
-        nr: 3,
-        arch: 1,
-        items_bytes: 0,
-    };
-    encode::call(header, body, &[])
-}
+use crate::support::{Home, agents, call, event};
 
 #[test]
 fn each_sources_records_keep_their_order() {
@@ -156,9 +48,7 @@ fn each_sources_records_keep_their_order() {
 fn losses_and_malformed_records_become_gaps() {
     let home = Home::new();
     home.run(Vec::new(), |intake| {
-        let agent =
-            Agent { id: "agent".into(), trace_id: "6f9619ff-8b86-4011-b42d-00cf4fc96400".into() };
-        let mut source = KernelSource::new(agent, Box::new(|_| Some(b"/graven/test".to_vec())));
+        let mut source = KernelSource::new(agents(), Box::new(|_| Some(b"/graven/test".to_vec())));
         for seq in (0..10).chain(13..20) {
             source.push(&call(0, seq));
         }

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What happens outside the watched tasks: cgroups come and go, and the inventory is taken. */
+#ifndef GRAVEN_EVENTS_H
+#define GRAVEN_EVENTS_H
+
+#include "follow.h"
+
+static __always_inline void emit_cgroup(struct cgroup *cgroup, __u64 parent_id, __u32 index,
+					struct graven_watch *watch, __u32 user)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct stash *record = bpf_map_lookup_elem(&scratch, &user);
+	__u32 used;
+	long bytes;
+
+	if (!record)
+		return;
+	fill_header(&record->cgroup_header, task, GRAVEN_CGROUP, cgroup_of(task),
+		    pid_namespace(task));
+	record->cgroup.cgroup_id = cgroup->kn->id;
+	record->cgroup.parent_id = parent_id;
+	record->cgroup.made = user == SCRATCH_MKDIR;
+	bytes = bpf_probe_read_kernel_str(&record->items[sizeof(struct graven_item)], NAME_BYTES,
+					  BPF_CORE_READ(cgroup, kn, name));
+	close_item(record, 0,
+		   (struct graven_item){ .kind = GRAVEN_STRING, .err = bytes < 0 ? bytes : 0,
+					 .len = bytes > 0 ? bytes - 1 : 0 });
+	used = record->used;
+	if (used > sizeof(record->items))
+		return;
+	record->cgroup.items_bytes = used;
+	emit(claim_of(index, watch), &record->cgroup_header,
+	     sizeof(record->cgroup_header) + sizeof(record->cgroup) + used);
+}
+
+static __always_inline __u64 parent_of(struct cgroup *cgroup)
+{
+	struct cgroup *parent = (void *)cgroup->self.parent - bpf_core_field_offset(struct cgroup, self);
+
+	return BPF_CORE_READ(parent, kn, id);
+}
+
+/* Runs before any task can enter the new cgroup. */
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(on_cgroup_mkdir, struct cgroup *cgroup, const char *path)
+{
+	__u64 id = cgroup->kn->id, parent_id;
+	struct graven_watch *watch;
+	__u32 index;
+
+	/* The hierarchies of version 1 number their cgroups each for itself. */
+	if (cgroup->root->hierarchy_id)
+		return 0;
+	parent_id = parent_of(cgroup);
+	index = watch_on(parent_id);
+	watch = watch_at(index);
+	if (index == NO_WATCH || !watch)
+		return 0;
+	if (bpf_map_update_elem(&watched, &id, &index, BPF_ANY))
+		COUNT(watch, stash_failed);
+	emit_cgroup(cgroup, parent_id, index, watch, SCRATCH_MKDIR);
+	return 0;
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int BPF_PROG(on_cgroup_rmdir, struct cgroup *cgroup, const char *path)
+{
+	__u64 id = cgroup->kn->id;
+	struct graven_watch *watch;
+	__u32 index;
+
+	if (cgroup->root->hierarchy_id)
+		return 0;
+	index = watch_on(id);
+	if (index == NO_WATCH)
+		return 0;
+	bpf_map_delete_elem(&watched, &id);
+	watch = watch_at(index);
+	if (watch)
+		emit_cgroup(cgroup, parent_of(cgroup), index, watch, SCRATCH_RMDIR);
+	return 0;
+}
+
+/* Argv of a task that is not the current one. */
+static __always_inline void append_remote_argv(struct stash *record, struct task_struct *task)
+{
+	__u64 from = BPF_CORE_READ(task, mm, arg_start), start = record->used;
+	__u64 bytes = BPF_CORE_READ(task, mm, arg_end) - from;
+	__u32 flags = 0;
+	int err;
+
+	if (!from || is_full(record))
+		return;
+	if (bytes > BYTES_MAX) {
+		bytes = BYTES_MAX;
+		flags = GRAVEN_TRUNCATED;
+	}
+	asm volatile("" : "+r"(bytes));
+	if (bytes > BYTES_MAX)
+		return;
+	err = bpf_copy_from_user_task(
+		&record->items[MASKED(start) + sizeof(struct graven_item)], bytes, (void *)from,
+		task, 0);
+	close_item(record, start,
+		   (struct graven_item){ .kind = GRAVEN_ARGV, .err = err, .len = err ? 0 : bytes,
+					 .flags = flags });
+}
+
+/* Takes every task that runs in a watched cgroup under watch. Each thread gets its stash; one record is
+ * made for each process, its leader's. The loader reads one inventory at a time. */
+SEC("iter.s/task")
+int take_inventory(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+	struct stash *record, *stash;
+	struct graven_watch *watch;
+	__u64 before, claim, cgroup_id;
+	__u32 index, user = SCRATCH_INVENTORY;
+
+	/* Of a process that has ended, nobody asks any more. */
+	if (!task || task->flags & PF_KTHREAD || !BPF_CORE_READ(task, signal, live.counter))
+		return 0;
+	cgroup_id = cgroup_of(task);
+	index = watch_on(cgroup_id);
+	watch = watch_at(index);
+	if (index == NO_WATCH || !watch)
+		return 0;
+	claim = claim_of(index, watch);
+	stash = bpf_task_storage_get(&stashes, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!stash) {
+		COUNT(watch, stash_failed);
+		return 0;
+	}
+	before = stash->claim;
+	if (watch_of(before))
+		return 0;
+	stash->cgroup_id = cgroup_id;
+	stash->pid_ns = pid_namespace(task);
+	/* The task may be at its next call at this very moment: one of the two announces it. */
+	if (__sync_val_compare_and_swap(&stash->claim, before, claim) != before)
+		return 0;
+	record = bpf_map_lookup_elem(&scratch, &user);
+	/* A leader may have ended before its threads: then it has nothing left to tell but its ids. */
+	if (!record || task->pid != task->tgid)
+		return 0;
+	begin_announcement(record, task, cgroup_id, GRAVEN_INVENTORY);
+	append_remote_argv(record, task);
+	end_announcement(record, claim);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,120 @@
+//! Which cgroups are watched. The kernel program adds those made later; here are those that are there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use libbpf_rs::{ErrorKind, MapCore, MapFlags};
+use rustix::fs::statfs;
+
+use super::kernel::{Kernel, change};
+use crate::error::CaptureError;
+
+/// `CGROUP2_SUPER_MAGIC` (statfs(2)).
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// The tops of the watched subtrees, each with its watch.
+#[derive(Debug, Default)]
+pub(super) struct Subtrees {
+    tops: BTreeMap<PathBuf, u32>,
+}
+
+impl Subtrees {
+    pub(super) fn add(
+        &mut self,
+        kernel: &Kernel,
+        path: &Path,
+        index: u32,
+    ) -> Result<(), CaptureError> {
+        let top = fs::canonicalize(path).map_err(|source| failed("watch", path, source))?;
+        let magic = statfs(&top).map_err(|errno| failed("watch", path, errno.into()))?.f_type;
+        if magic != CGROUP2_MAGIC {
+            let source = io::Error::other("it is not on the cgroup2 file system");
+            return Err(failed("watch", path, source));
+        }
+        self.tops.insert(top.clone(), index);
+        self.put(kernel, &top, Some(index))
+    }
+
+    pub(super) fn remove(&mut self, kernel: &Kernel, path: &Path) -> Result<(), CaptureError> {
+        // Where it is gone, the kernel program has forgotten it already.
+        let top = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if self.tops.remove(&top).is_none() {
+            return Ok(());
+        }
+        let above = top.ancestors().find_map(|above| self.tops.get(above).copied());
+        self.put(kernel, &top, above)
+    }
+
+    pub(super) fn forget(&mut self, kernel: &Kernel, index: u32) -> Result<(), CaptureError> {
+        let of_watch = |(path, known): (&PathBuf, &u32)| (*known == index).then(|| path.clone());
+        let paths: Vec<_> = self.tops.iter().filter_map(of_watch).collect();
+        paths.iter().try_for_each(|path| self.remove(kernel, path))
+    }
+
+    /// Writes the watch of `directory` and of the cgroups below it that have none of their own; `None` takes
+    /// it off.
+    ///
+    /// From the top down, each before it is listed: a cgroup made meanwhile is either listed, or made
+    /// below one that the kernel program knows by then.
+    fn put(
+        &self,
+        kernel: &Kernel,
+        directory: &Path,
+        index: Option<u32>,
+    ) -> Result<(), CaptureError> {
+        let Some(id) = unless_gone(fs::metadata(directory), directory)?.map(|found| found.ino())
+        else {
+            return Ok(());
+        };
+        write(kernel, id, index)?;
+        let Some(entries) = unless_gone(fs::read_dir(directory), directory)? else {
+            // Removed before the kernel program knew of it: it will not take it out.
+            return write(kernel, id, None);
+        };
+        for entry in entries {
+            let Some(entry) = unless_gone(entry, directory)? else { break };
+            let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_cgroup && !self.tops.contains_key(&entry.path()) {
+                self.put(kernel, &entry.path(), index)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(kernel: &Kernel, id: u64, index: Option<u32>) -> Result<(), CaptureError> {
+    let key = id.to_le_bytes();
+    match index {
+        Some(index) => kernel
+            .watched
+            .update(&key, &index.to_le_bytes(), MapFlags::ANY)
+            .map_err(change("watch a cgroup")),
+        None => match kernel.watched.delete(&key) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(change("take the watch off a cgroup")(error))
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+fn unless_gone<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>, CaptureError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        // ENODEV: removed while it was open.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(failed("list", path, source)),
+    }
+}
+
+fn failed(operation: &'static str, path: &Path, source: io::Error) -> CaptureError {
+    CaptureError::Cgroup { operation, path: path.to_owned(), source }
+}

@@ -1,0 +1,149 @@
+//! `graven check`: whether settings are good, before a daemon is told of them.
+
+mod machine;
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use graven_config::{Config, ConfigError};
+use serde_json::{Value, json};
+
+use crate::exit;
+use machine::Warning;
+
+/// Check settings files of the daemon, and tell all that is wrong with them.
+///
+/// Says too what this machine lacks for them, as warnings: a ledger that is not made yet, a unit that nobody
+/// knows. Exits with 0 where all files are good, warnings or not, and with 2 otherwise.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  graven check /etc/graven/graven.toml
+
+The hash is over the effective settings in canonical form; to take it by other means:
+  graven check --json FILE | jq -cjS .config | sha256sum")]
+pub(crate) struct CheckArgs {
+    /// Settings files, in TOML.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Judge the files alone, without a look at this machine.
+    #[arg(long)]
+    file_only: bool,
+    /// Print one JSON object a line for each file.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
+    let colour = io::stdout().is_terminal();
+    let mut code = exit::GOOD;
+    for file in &args.files {
+        let loaded = graven_config::load(file);
+        let warnings = match &loaded {
+            Ok(config) if !args.file_only => machine::look(config),
+            _ => Vec::new(),
+        };
+        if loaded.is_err() {
+            code = exit::USAGE;
+        }
+        if args.json {
+            writeln!(out, "{}", to_json(file, loaded, &warnings))?;
+        } else {
+            write_text(out, file, loaded, &warnings, colour)?;
+        }
+    }
+    Ok(code)
+}
+
+fn write_text(
+    out: &mut impl Write,
+    file: &Path,
+    loaded: Result<Config, ConfigError>,
+    warnings: &[Warning],
+    colour: bool,
+) -> io::Result<()> {
+    match loaded {
+        Ok(config) => {
+            let watches = config.ledgers.iter().map(|ledger| ledger.watches.len()).sum();
+            writeln!(
+                out,
+                "{}: {}  {}, {}, {}",
+                painted("good", "32", colour),
+                file.display(),
+                counted(config.ledgers.len(), "ledger", "ledgers"),
+                counted(watches, "watch", "watches"),
+                config.sha256()
+            )?;
+            for Warning { setting, found, remedy } in warnings {
+                let mark = painted("warning", "33", colour);
+                writeln!(out, "  {mark}: {setting}: {found}\n           → {remedy}")?;
+            }
+            Ok(())
+        }
+        Err(ConfigError::Invalid(problems)) => write!(out, "{}", problems.render(colour)),
+        Err(error) => writeln!(out, "{}: {}", painted("error", "31", colour), sentence(error)),
+    }
+}
+
+fn painted(word: &str, code: &str, colour: bool) -> String {
+    if colour { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// An error with its causes.
+fn sentence(error: ConfigError) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}
+
+fn to_json(file: &Path, loaded: Result<Config, ConfigError>, warnings: &[Warning]) -> Value {
+    let file = file.to_string_lossy();
+    match loaded {
+        Ok(config) => json!({
+            "config": config.to_json(),
+            "file": file,
+            "good": true,
+            "sha256": config.sha256().to_string(),
+            "warnings": warnings.iter().map(|warning| json!({
+                "found": warning.found,
+                "remedy": warning.remedy,
+                "setting": warning.setting.to_string(),
+            })).collect::<Vec<_>>(),
+        }),
+        Err(ConfigError::Invalid(problems)) => json!({
+            "file": file,
+            "good": false,
+            "omitted": problems.omitted(),
+            "problems": problems.problems(),
+        }),
+        Err(error) => json!({ "error": sentence(error), "file": file, "good": false }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use graven_config::{Config, limits, parse};
+
+    use super::*;
+
+    fn least() -> Config {
+        let file = b"[[ledger]]\nname = \"a\"\ndir = \"/var/lib/graven/a\"\n";
+        parse(Path::new("graven.toml"), file).expect("it is good")
+    }
+
+    /// The settings' crate links neither stages nor kernel interface, and repeats what they define.
+    #[test]
+    fn defaults_and_bounds_are_those_in_force() {
+        assert_eq!(limits::HEARTBEAT_S, graven_stages::HEARTBEAT_S);
+        assert_eq!(limits::BLOCK_MS_MAX, graven_stages::BLOCK_MS_MAX);
+        assert_eq!(limits::BUDGET_BYTES, graven_stages::BUDGET_BYTES);
+        assert_eq!(limits::BUDGET_BYTES_MIN, graven_stages::BATCH_BYTES_MAX);
+        assert_eq!(limits::RING_BYTES, graven_capture::RING_BYTES_DEFAULT);
+        assert_eq!(limits::RING_BYTES_MIN, graven_capture::RING_BYTES_MIN);
+        let ledger = &least().ledgers[0];
+        assert_eq!(ledger.key, crate::init::default_key(&ledger.dir));
+    }
+}

@@ -1,0 +1,67 @@
+//! Asking the daemon: `reload`, and the way to its socket for the other verbs.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use graven_daemon::control::{Answer, Request, SOCKET_DEFAULT, Status};
+use graven_daemon::{Client, ControlError};
+
+use crate::exit;
+
+/// Where the daemon listens.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SocketArgs {
+    /// The daemon's control socket.
+    #[arg(long, value_name = "FILE", env = "GRAVEN_SOCKET", default_value = SOCKET_DEFAULT)]
+    socket: PathBuf,
+}
+
+/// Apply the daemon's configuration file anew.
+///
+/// Everything changes or nothing: where the file has problems or a ledger cannot be opened, the old
+/// configuration stays. What changes is printed, and is on record in every ledger with the new
+/// configuration's hash.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sudo graven reload")]
+pub(crate) struct ReloadArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+impl SocketArgs {
+    pub(crate) fn ask(&self, request: &Request) -> Result<Client, ControlError> {
+        Client::ask(&self.socket, request)
+    }
+
+    pub(crate) fn status(&self) -> anyhow::Result<Status> {
+        match self.ask(&Request::Status {})?.answer()? {
+            Answer::Status(status) => Ok(*status),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+pub(crate) fn reload(args: &ReloadArgs, out: &mut impl Write) -> anyhow::Result<u8> {
+    match args.socket.ask(&Request::Reload {})?.answer()? {
+        Answer::Applied { changes, sha256 } => {
+            for change in &changes {
+                writeln!(out, "{change}")?;
+            }
+            let what = if changes.is_empty() { "unchanged" } else { "applied" };
+            writeln!(out, "{what}: {sha256}")?;
+            Ok(exit::GOOD)
+        }
+        other => bail!(unexpected(&other)),
+    }
+}
+
+/// An answer that does not fit what was asked.
+pub(crate) fn unexpected(answer: &Answer) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the daemon speaks another version ({answer:?}): use the `graven` that it was started with"
+    )
+}

@@ -1,0 +1,74 @@
+//! `exec` through the daemon that writes the ledger: the daemon records, this process runs the command.
+
+use std::path::Path;
+use std::process::ExitStatus;
+
+use anyhow::{Context as _, bail};
+use graven_daemon::control::{Answer, Request};
+use graven_daemon::{Client, ControlError};
+use graven_ledger::Paths;
+use tokio::sync::oneshot;
+
+use super::{ExecArgs, Subject, command, make_cgroup, remove_cgroup, summarise, summary};
+use crate::daemon::unexpected;
+use crate::tally;
+
+pub(super) async fn record(
+    args: &ExecArgs,
+    mut subject: Subject,
+    dir: &Path,
+) -> anyhow::Result<ExitStatus> {
+    args.ledger.leave_to_daemon()?;
+    let cgroup = make_cgroup(&subject.agent)?;
+    let request = Request::Watch {
+        ledger: dir.canonicalize()?,
+        agent: subject.agent.id.clone(),
+        trace_id: subject.agent.trace_id.clone(),
+        cgroup: cgroup.path().to_owned(),
+    };
+    let mut client = args.ledger.socket().ask(&request).with_context(|| in_use(dir))?;
+    let first = match client.answer().with_context(|| in_use(dir))? {
+        Answer::Ready { size } => size,
+        other => bail!(unexpected(&other)),
+    };
+    let sender = client.sender()?;
+    let mut answers = listen(client)?;
+    let gone = async { drop((&mut answers.early).await) };
+    let ended = command::run_to_end(&mut subject.command, &cgroup, gone, args.keep_going).await;
+    // The daemon sees that nothing more comes, makes all of it durable and says so.
+    let _closed = sender.shutdown(std::net::Shutdown::Write);
+    let last = answers.last.await.context("the thread that hears the daemon has gone")?;
+    remove_cgroup(cgroup);
+    let size = match last? {
+        Answer::Done { size } => size,
+        other => bail!(unexpected(&other)),
+    };
+    let status = ended?;
+    let trace_id = &subject.agent.trace_id;
+    let counts = tally::count(&Paths::new(args.ledger.dir()), first, size, trace_id)?;
+    summarise(args, &summary::Recorded::by_daemon(&counts), &counts);
+    Ok(status)
+}
+
+fn in_use(dir: &Path) -> String {
+    format!("{} is in use by another process", dir.display())
+}
+
+/// What the daemon says, heard by a thread of its own.
+struct Answers {
+    /// Told once the daemon has said its last word, expected or not.
+    early: oneshot::Receiver<()>,
+    last: oneshot::Receiver<Result<Answer, ControlError>>,
+}
+
+fn listen(mut client: Client) -> anyhow::Result<Answers> {
+    let (word, early) = oneshot::channel();
+    let (told, last) = oneshot::channel();
+    std::thread::Builder::new().name("graven-daemon".into()).spawn(move || {
+        let answer = client.answer();
+        // Both are heard by the same run, which may have ended.
+        let _heard = word.send(());
+        drop(told.send(answer));
+    })?;
+    Ok(Answers { early, last })
+}

@@ -1,0 +1,221 @@
+//! The service: what it holds, what it does every second, and how it starts, changes and ends.
+
+mod reload;
+mod service;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use graven_capture::{Tier, probe};
+use graven_config::{Config, Ledger};
+use graven_record::Value;
+use graven_stages::{Agents, KernelSource, clock};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::control::Server;
+use crate::ring_thread::{RingThread, cgroup_lookup};
+use crate::tenant::{News, Tenant};
+use crate::watcher::{Post, Watcher};
+use crate::{metrics, privileges};
+
+/// How often names are looked up anew, rates sampled, and the service manager told that all is well.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Orders of clients that may wait.
+const ORDERS: usize = 16;
+
+/// The service.
+pub(crate) struct Daemon {
+    path: PathBuf,
+    config: Config,
+    started_ns: u64,
+    tiers: Vec<Tier>,
+    /// `None` where nothing is to be watched and the machine cannot.
+    watcher: Option<Watcher>,
+    /// By the ledger's name.
+    posts: BTreeMap<String, LedgerPost>,
+    news: News,
+}
+
+/// A ledger with its ring.
+struct LedgerPost {
+    tenant: Tenant,
+    ring: Option<RingPost>,
+}
+
+/// A ledger's ring, and the thread that empties it.
+struct RingPost {
+    post: Post,
+    thread: RingThread,
+}
+
+/// Runs the service with the configuration at `path` until it is told to end.
+///
+/// Call it inside an actix system. It answers on its control socket, applies its configuration anew on
+/// SIGHUP, and ends on SIGTERM or SIGINT once everything it has taken in is durable.
+///
+/// # Errors
+///
+/// If the configuration has problems, a ledger cannot be opened, something is to be watched and this
+/// machine cannot, or a ledger can no longer be written.
+pub async fn run(path: &Path) -> anyhow::Result<()> {
+    let config = graven_config::load(path)?;
+    let server = Server::bind(&config.control.socket)?;
+    let metrics =
+        config.metrics.as_ref().map(|metrics| metrics::listen(metrics.listen)).transpose()?;
+    let mut daemon = Daemon::load(path, config)?;
+    // From here on no thread has more rights than it needs.
+    privileges::drop_capabilities()?;
+    let (orders, mut ordered) = mpsc::channel(ORDERS);
+    server.serve(orders.clone())?;
+    if let Some(listener) = metrics {
+        metrics::serve(listener, orders)?;
+    }
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let started = daemon.start();
+    if started.is_ok() {
+        service::ready();
+    }
+    let mut beat = tokio::time::interval(BEAT);
+    let mut going = started;
+    while going.is_ok() {
+        going = tokio::select! {
+            Some(order) = ordered.recv() => { daemon.obey(order).await; Ok(()) }
+            _ = hang_up.recv() => { daemon.reload_and_log().await; Ok(()) }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = beat.tick() => daemon.beat(),
+        };
+    }
+    service::stopping();
+    drop(server);
+    let stopped = daemon.stop().await;
+    going.and(stopped)
+}
+
+impl Daemon {
+    /// Loads the kernel program, while the rights to do so are there.
+    fn load(path: &Path, config: Config) -> anyhow::Result<Self> {
+        let tiers = probe();
+        let missing =
+            tiers.iter().find_map(|tier| tier.reason.as_ref().filter(|_| tier.name == "observe"));
+        let wanted = config.ledgers.iter().any(|ledger| !ledger.watches.is_empty());
+        let watcher = match missing {
+            None => Some(Watcher::load()?),
+            Some(reason) if wanted => bail!("{reason}"),
+            Some(reason) => {
+                tracing::warn!(reason, "nothing can be watched: application events only");
+                None
+            }
+        };
+        let news = News(Arc::new(Mutex::new(reload::news(path, &config, &[]))));
+        let posts = BTreeMap::new();
+        Ok(Self {
+            path: path.to_owned(),
+            config,
+            started_ns: clock::mono_ns(),
+            tiers,
+            watcher,
+            posts,
+            news,
+        })
+    }
+
+    /// Opens every ledger, then watches.
+    fn start(&mut self) -> anyhow::Result<()> {
+        for settings in self.config.ledgers.clone() {
+            self.open(&settings)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a ledger, and begins to watch what it asks for.
+    fn open(&mut self, settings: &Ledger) -> anyhow::Result<()> {
+        let tenant = Tenant::start(settings.clone(), self.tiers(), self.news.clone())?;
+        let ring = self.watcher.as_mut().map(|watcher| RingPost::open(watcher, &tenant, settings));
+        let ring = ring.transpose()?;
+        if let (Some(watcher), Some(ring)) = (&mut self.watcher, &ring) {
+            watcher.configure(&ring.post, settings)?;
+        }
+        self.posts.insert(settings.name.clone(), LedgerPost { tenant, ring });
+        Ok(())
+    }
+
+    /// Ends a ledger: its watches, its ring once that is empty, its graph once everything is durable.
+    async fn close(&mut self, name: &str) -> anyhow::Result<()> {
+        let Some(LedgerPost { tenant, ring }) = self.posts.remove(name) else { return Ok(()) };
+        if let Some(watcher) = &mut self.watcher {
+            watcher.dismiss(name)?;
+        }
+        let emptied = match ring {
+            Some(ring) => ring.thread.stop().await,
+            None => Ok(()),
+        };
+        let drained = tenant.stop().await.with_context(|| format!("ledger \"{name}\""));
+        drained.and(emptied)
+    }
+
+    fn tiers(&self) -> Value {
+        tiers_value(&self.tiers)
+    }
+
+    /// What is done every second.
+    fn beat(&mut self) -> anyhow::Result<()> {
+        for (name, post) in &mut self.posts {
+            if post.tenant.has_ended() {
+                bail!(
+                    "ledger \"{name}\" has ended: the daemon ends with it, so that nothing runs on half-recorded"
+                );
+            }
+            if post.ring.as_ref().is_some_and(|ring| ring.thread.has_ended()) {
+                bail!("the kernel's ring of ledger \"{name}\" is no longer read: the daemon ends");
+            }
+            if let Some(observer) = post.tenant.observer() {
+                let figures = observer.figures();
+                post.tenant.rates.sample(clock::mono_ns(), figures.records, figures.bytes);
+            }
+        }
+        if let Some(watcher) = &mut self.watcher {
+            watcher.follow()?;
+        }
+        service::alive();
+        Ok(())
+    }
+
+    async fn stop(mut self) -> anyhow::Result<()> {
+        let names: Vec<String> = self.posts.keys().cloned().collect();
+        let mut stopped = Ok(());
+        for name in names {
+            let closed = self.close(&name).await;
+            stopped = stopped.and(closed);
+        }
+        stopped
+    }
+}
+
+impl RingPost {
+    fn open(watcher: &mut Watcher, tenant: &Tenant, settings: &Ledger) -> anyhow::Result<Self> {
+        let ring = watcher.open_ring(settings.ring_bytes)?;
+        let slot = ring.slot();
+        let agents = Agents::default();
+        let source = KernelSource::new(agents.clone(), cgroup_lookup(watcher.cgroups()));
+        let thread = RingThread::start(ring, source, tenant.way())?;
+        let post = Post { ledger: settings.name.clone(), slot, agents, gauge: thread.gauge() };
+        Ok(Self { post, thread })
+    }
+}
+
+/// Means of capture as `pipeline.started` tells them.
+#[must_use]
+pub fn tiers_value(tiers: &[Tier]) -> Value {
+    Value::object(tiers.iter().map(|tier| {
+        let state = [("available", tier.available.into()), ("reason", tier.reason.clone().into())];
+        (tier.name, Value::object(state))
+    }))
+}

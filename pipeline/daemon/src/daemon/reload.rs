@@ -1,0 +1,196 @@
+//! Orders of clients, and the change from one configuration to the next.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use graven_config::{Change, Config, Ledger, diff};
+use graven_record::Value;
+use graven_stages::clock;
+
+use super::{Daemon, LedgerPost, RingPost};
+use crate::control::{
+    Answer, Door, LedgerStatus, Order, RingStatus, Status, TierStatus, WatchOrder,
+};
+use crate::tenant::applied;
+
+impl Daemon {
+    /// Does what a client asks for. Whoever asked may have gone by the time of the answer.
+    pub(super) async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Status(reply) => drop(reply.send(self.status())),
+            Order::Reload(reply) => {
+                let applied = self.reload().await;
+                drop(reply.send(applied.map_err(|error| format!("{error:#}"))));
+            }
+            Order::Append(ledger, reply) => {
+                let door = self.door(&ledger);
+                drop(reply.send(door.map_err(|error| format!("{error:#}"))));
+            }
+            Order::Watch(order, reply) => {
+                let size = self.watch(&order);
+                drop(reply.send(size.map_err(|error| format!("{error:#}"))));
+            }
+            Order::Unwatch(trace_id, reply) => {
+                let size = self.unwatch(&trace_id).await;
+                drop(reply.send(size.map_err(|error| format!("{error:#}"))));
+            }
+        }
+    }
+
+    fn post_of(&self, ledger: &Path) -> anyhow::Result<&LedgerPost> {
+        let found = self.posts.values().find(|post| {
+            // As a client names it, whatever links led there.
+            post.tenant.settings.dir.canonicalize().is_ok_and(|dir| dir == ledger)
+        });
+        found.with_context(|| {
+            let names: Vec<_> = self.posts.keys().map(String::as_str).collect();
+            format!("{} is none of the daemon's ledgers: {}", ledger.display(), names.join(", "))
+        })
+    }
+
+    fn door(&self, ledger: &Path) -> anyhow::Result<Door> {
+        let tenant = &self.post_of(ledger)?.tenant;
+        tenant.door().with_context(|| {
+            let why = tenant.down().unwrap_or_default();
+            format!("ledger \"{}\" is being rebuilt ({why}): try again", tenant.settings.name)
+        })
+    }
+
+    fn watch(&mut self, order: &WatchOrder) -> anyhow::Result<u64> {
+        let size = self.door(&order.ledger)?.counters.size();
+        let ring = self.post_of(&order.ledger)?.ring.as_ref();
+        let post = ring.context("this daemon cannot watch: see its log")?.post.clone();
+        let watcher = self.watcher.as_mut().context("this daemon cannot watch: see its log")?;
+        watcher.order(&post, order)?;
+        Ok(size)
+    }
+
+    async fn unwatch(&mut self, trace_id: &str) -> anyhow::Result<u64> {
+        let watcher = self.watcher.as_mut().context("this daemon cannot watch: see its log")?;
+        let (index, ledger) = watcher.ordered(trace_id).context("the watch has ended already")?;
+        let post = self.posts.get(ledger).context("the ledger has been closed")?;
+        let ring = post.ring.as_ref().context("the ledger has no ring")?;
+        ring.thread.end_watch(index).await?;
+        watcher.countermand(trace_id)?;
+        Ok(post.tenant.observer().map_or(0, |observer| observer.figures().size))
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let tiers = self.tiers.iter();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: (clock::mono_ns() - self.started_ns) / 1_000_000_000,
+            config: self.path.clone(),
+            config_sha256: self.config.sha256().to_string(),
+            tiers: tiers
+                .map(|tier| TierStatus { name: tier.name.to_owned(), missing: tier.reason.clone() })
+                .collect(),
+            ledgers: self.posts.values().map(|post| self.ledger_status(post)).collect(),
+        }
+    }
+
+    fn ledger_status(&self, LedgerPost { tenant, ring }: &LedgerPost) -> LedgerStatus {
+        let name = &tenant.settings.name;
+        let (records_per_s, bytes_per_s) = tenant.rates.per_s();
+        LedgerStatus {
+            name: name.clone(),
+            dir: tenant.settings.dir.clone(),
+            origin: tenant.info.origin.to_string(),
+            down: tenant.down(),
+            rebuilds: tenant.rebuilds(),
+            records_per_s,
+            bytes_per_s,
+            figures: tenant.observer().map(|observer| observer.figures()),
+            ring: ring.as_ref().map(|RingPost { thread, .. }| RingStatus {
+                pending_bytes: thread.gauge().pending_bytes(),
+                size_bytes: thread.gauge().ring_bytes(),
+            }),
+            watches: self.watcher.as_ref().map(|watcher| watcher.status(name)).unwrap_or_default(),
+        }
+    }
+
+    pub(super) async fn reload_and_log(&mut self) {
+        match self.reload().await {
+            Ok(_) => tracing::info!("the configuration was applied anew"),
+            Err(error) => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the configuration was not applied: the old one stays"
+                );
+            }
+        }
+    }
+
+    /// Applies the file anew. Where that fails, everything is as it was before.
+    async fn reload(&mut self) -> anyhow::Result<Answer> {
+        let new = graven_config::load(&self.path)?;
+        if new.control != self.config.control || new.metrics != self.config.metrics {
+            bail!(
+                "[control] and [metrics] change with a restart alone: `systemctl restart graven`"
+            );
+        }
+        let old = self.config.clone();
+        let changes = diff(&old, &new);
+        if let Err(failure) = self.change_to(new, &changes).await {
+            let back = diff(&self.config, &old);
+            self.change_to(old, &back)
+                .await
+                .context("the old configuration could not be restored")?;
+            return Err(failure.context("nothing was changed"));
+        }
+        Ok(Answer::Applied {
+            changes: changes.iter().map(ToString::to_string).collect(),
+            sha256: self.config.sha256().to_string(),
+        })
+    }
+
+    async fn change_to(&mut self, new: Config, changes: &[Change]) -> anyhow::Result<()> {
+        *self.news.lock() = news(&self.path, &new, changes);
+        self.config = new;
+        let wanted = self.config.ledgers.clone();
+        let gone: Vec<String> = self
+            .posts
+            .values()
+            .filter(|post| !wanted.iter().any(|settings| stays(&post.tenant.settings, settings)))
+            .map(|post| post.tenant.settings.name.clone())
+            .collect();
+        for name in gone {
+            self.close(&name).await?;
+        }
+        for settings in wanted {
+            let Some(post) = self.posts.get_mut(&settings.name) else {
+                self.open(&settings)?;
+                continue;
+            };
+            post.tenant.settings = settings.clone();
+            let (watcher, post) = (self.watcher.as_mut(), &*post);
+            if let (Some(watcher), Some(ring)) = (watcher, &post.ring) {
+                watcher.configure(&ring.post, &settings)?;
+            }
+            let detail = self.news.lock().clone();
+            post.tenant.record(applied(&post.tenant.info.origin.to_string(), detail)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a ledger goes on under new settings: all but its watches are as they were.
+fn stays(old: &Ledger, new: &Ledger) -> bool {
+    let bare = |settings: &Ledger| {
+        let mut bare = settings.clone();
+        bare.watches.clear();
+        bare
+    };
+    bare(old) == bare(new)
+}
+
+/// What `config.applied` says.
+pub(super) fn news(path: &Path, config: &Config, changes: &[Change]) -> Value {
+    let changes = changes.iter().map(|change| change.to_string().into()).collect();
+    Value::object([
+        ("changes", Value::Array(changes)),
+        ("file", path.display().to_string().into()),
+        ("sha256", config.sha256().to_string().into()),
+    ])
+}

@@ -1,0 +1,7 @@
+//! The graph over real ledgers.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod graph;
+mod support;
+mod words;

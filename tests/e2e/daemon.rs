@@ -1,0 +1,383 @@
+//! The service: several ledgers, what is watched, how it changes, and how it ends.
+
+mod rig;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{EVENT, GRAVEN, Ledger, code, have_root, stderr, text};
+use rig::{Cgroup, Daemon, free_port, http_get, wait_for};
+
+/// Paths that a ledger's records of opened files name.
+fn opened(ledger: &Ledger) -> Vec<String> {
+    let records = ledger.records().into_iter().filter(|record| record["action"] == "openat");
+    records.filter_map(|record| Some(record["subject"]["id"].as_str()?.to_owned())).collect()
+}
+
+fn actions(ledger: &Ledger, action: &str) -> Vec<Value> {
+    ledger.records().into_iter().filter(|record| record["action"] == action).collect()
+}
+
+/// A mark that a process leaves: an open of a file that does not exist.
+fn mark(name: &str) -> String {
+    format!("cat /nonexistent/{name} 2> /dev/null || true")
+}
+
+fn has_mark(ledger: &Ledger, name: &str) -> bool {
+    opened(ledger).contains(&format!("/nonexistent/{name}"))
+}
+
+fn watch(agent: &str, target: &str) -> String {
+    format!("[[ledger.watch]]\nagent = \"{agent}\"\n{target}\n")
+}
+
+#[test]
+fn tenants_stand_side_by_side_and_see_their_own_alone() {
+    if !have_root("tenants") {
+        return;
+    }
+    let (one, two) = (Ledger::new(), Ledger::new());
+    let (left, right) = (Cgroup::new("left"), Cgroup::new("right"));
+    let of = |agent, cgroup: &Cgroup| watch(agent, &format!("cgroups = [\"{}\"]", cgroup.below()));
+    let daemon = Daemon::start(&[(&one, &of("ci", &left)), (&two, &of("bot", &right))], "");
+    left.run(&mark("left"));
+    right.run(&mark("right"));
+    Command::new("sh").arg("-c").arg(mark("outside")).status().expect("sh runs");
+    assert_eq!(daemon.stop(), 0);
+    for (ledger, own, other, agent) in
+        [(&one, "left", "right", "ci"), (&two, "right", "left", "bot")]
+    {
+        assert!(has_mark(ledger, own), "its own agent is on record");
+        assert!(!has_mark(ledger, other) && !has_mark(ledger, "outside"), "and nobody else");
+        let calls = ledger.records().into_iter().filter(|record| record["kind"] == "syscall");
+        assert!(calls.map(|call| call["actor"]["id"].clone()).all(|id| id == agent));
+        assert!(actions(ledger, "gap").is_empty());
+        ledger.assert_good();
+    }
+}
+
+#[test]
+fn exec_and_append_hand_over() {
+    if !have_root("handing over") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let socket = daemon.socket();
+    let with = |args: &[&str]| {
+        let mut command = ledger.command(args);
+        command.env("GRAVEN_SOCKET", &socket);
+        command
+    };
+    fs::write(ledger.home().join("events"), format!("{EVENT}\nnonsense\n{EVENT}\n"))
+        .expect("events");
+    let appended = with(&["append", "--receipts", "events"]).output().expect("graven runs");
+    assert_eq!(code(appended.status), 2, "{}", text(&appended));
+    assert!(stderr(&appended).contains("line 2: "), "{}", text(&appended));
+    let receipts: Vec<Value> = String::from_utf8_lossy(&appended.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a receipt"))
+        .collect();
+    assert_eq!(receipts.iter().map(|it| it["line"].clone()).collect::<Vec<_>>(), [1, 3]);
+
+    let script = format!("{}; exit 7", mark("handed-over"));
+    let run = with(&["exec", "--summary", "--agent", "bot", "--", "sh", "-c", &script])
+        .output()
+        .expect("graven runs");
+    assert_eq!(code(run.status), 7, "{}", text(&run));
+    assert!(stderr(&run).contains("through the daemon"), "{}", text(&run));
+    assert!(stderr(&run).contains("gaps        none"), "{}", text(&run));
+
+    let refused = with(&["append", "--mirror", "x", "events"]).output().expect("graven runs");
+    assert_eq!(code(refused.status), 2);
+    assert!(
+        stderr(&refused).contains("name the mirror in its configuration"),
+        "{}",
+        text(&refused)
+    );
+    assert_eq!(daemon.stop(), 0);
+
+    assert!(has_mark(&ledger, "handed-over"));
+    let records = ledger.records();
+    for receipt in &receipts {
+        let at = usize::try_from(receipt["seq"].as_u64().expect("an index")).expect("small");
+        assert_eq!(records[at]["action"], "trade.amended");
+    }
+    ledger.assert_good();
+}
+
+#[test]
+fn a_daemon_that_dies_takes_the_handed_over_command_along() {
+    if !have_root("a daemon's death") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let mut daemon = Daemon::start(&[(&ledger, "")], "");
+    let mut client = ledger.command(&["exec", "--", "sh", "-c", "touch started; sleep 600"]);
+    let client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
+    wait_for("the command", || ledger.home().join("started").exists().then_some(()));
+    daemon.signal(Signal::KILL);
+    let output = client.wait_with_output().expect("the client ends");
+    assert_eq!(code(output.status), 125, "{}", text(&output));
+    assert_eq!(daemon.wait(), None);
+    let after = ledger.graven(&["exec", "--", "true"]);
+    assert!(after.status.success(), "the ledger is taken up again: {}", text(&after));
+    let gaps = actions(&ledger, "gap");
+    assert!(gaps.iter().any(|gap| gap["gap"]["stage"] == "downtime"), "{gaps:?}");
+    ledger.assert_good();
+}
+
+#[test]
+fn a_reload_changes_everything_or_nothing() {
+    if !have_root("a reload") {
+        return;
+    }
+    let (ledger, other) = (Ledger::new(), Ledger::new());
+    let cgroup = Cgroup::new("reload");
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    cgroup.run(&mark("before"));
+    let settings = watch("ci", &format!("cgroups = [\"{}\"]", cgroup.below()));
+
+    // A control: a file with a mistake changes nothing.
+    daemon.reconfigure(&[(&ledger, &settings.replace("agent", "agnet"))], "");
+    let refused = daemon.graven(&["reload"]);
+    assert_eq!(code(refused.status), 2, "{}", text(&refused));
+    assert!(stderr(&refused).contains("agnet"), "{}", text(&refused));
+    // Nor does one whose second ledger is none.
+    fs::rename(other.path(), other.home().join("elsewhere")).expect("moved");
+    daemon.reconfigure(&[(&ledger, &settings), (&other, "")], "");
+    let refused = daemon.graven(&["reload"]);
+    assert!(stderr(&refused).contains("nothing was changed"), "{}", text(&refused));
+    cgroup.run(&mark("between"));
+    fs::rename(other.home().join("elsewhere"), other.path()).expect("moved back");
+
+    let applied = daemon.graven(&["reload"]);
+    assert_eq!(code(applied.status), 0, "{}", text(&applied));
+    let printed = String::from_utf8_lossy(&applied.stdout).into_owned();
+    assert!(printed.contains("ledger \"two\""), "{printed}");
+    let hash = daemon.status()["config_sha256"].as_str().expect("a hash").to_owned();
+    assert!(printed.contains(&hash), "{printed}");
+    cgroup.run(&mark("after"));
+
+    // SIGHUP does the same.
+    daemon.reconfigure(&[(&ledger, &settings)], "");
+    daemon.signal(Signal::HUP);
+    wait_for("one ledger", || (daemon.status()["ledgers"].as_array()?.len() == 1).then_some(()));
+    assert_eq!(daemon.stop(), 0);
+
+    assert!(
+        has_mark(&ledger, "after") && !has_mark(&ledger, "before") && !has_mark(&ledger, "between")
+    );
+    let news = actions(&ledger, "config.applied");
+    assert!(news.iter().any(|record| record["detail"]["sha256"] == hash.as_str()), "{news:#?}");
+    ledger.assert_good();
+    other.assert_good();
+}
+
+#[test]
+fn cgroups_units_and_programs_are_found_when_they_come() {
+    if !have_root("late targets") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let (late, unit) = (Cgroup::name("late"), format!("{}.service", Cgroup::name("unit")));
+    let tool = ledger.home().join("tool");
+    fs::copy("/bin/cat", &tool).expect("a program");
+    let tool = tool.canonicalize().expect("its path");
+    let settings = watch("late", &format!("cgroups = [\"/{late}\"]"))
+        + &watch("unit", &format!("units = [\"{unit}\"]"))
+        + &watch("tool", &format!("executables = [\"{}\"]", tool.display()));
+    let daemon = Daemon::start(&[(&ledger, &settings)], "");
+    assert!(daemon.waiting(&format!("/{late}")).is_some(), "control: it is not there yet");
+    let late = Cgroup::named(&late);
+    let slice = Cgroup::new("slice");
+    let unit_name = unit;
+    let unit = Cgroup::named(&format!("{}/{unit_name}", &slice.below()[1..]));
+    wait_for("the cgroup", || daemon.waiting(&late.below()).is_none().then_some(()));
+    wait_for("the unit", || daemon.waiting(&unit_name).is_none().then_some(()));
+    late.run(&mark("late"));
+    unit.run(&mark("unit"));
+    // A child cgroup of a watched one is followed without a look-up.
+    late.run(&format!(
+        "mkdir {0}/child && sh -c 'echo $$ > {0}/child/cgroup.procs; {1}'; rmdir {0}/child || true",
+        late.path().display(),
+        mark("child")
+    ));
+    let script =
+        format!("{} /nonexistent/tool 2> /dev/null || true; {}", tool.display(), mark("shell"));
+    Command::new("sh").arg("-c").arg(script).status().expect("sh runs");
+    assert_eq!(daemon.stop(), 0);
+    for name in ["late", "unit", "child", "tool"] {
+        assert!(has_mark(&ledger, name), "{name} is not on record");
+    }
+    assert!(!has_mark(&ledger, "shell"), "the shell that started the tool is not watched");
+    ledger.assert_good();
+}
+
+#[test]
+fn what_a_filter_leaves_out_is_counted_exactly() {
+    if !have_root("filters") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let cgroup = Cgroup::new("filter");
+    let settings = watch(
+        "ci",
+        &format!(
+            "cgroups = [\"{}\"]\nsyscalls = [\"openat\"]\nexclude_paths = [\"/nonexistent/hidden/**\"]",
+            cgroup.below()
+        ),
+    );
+    let daemon = Daemon::start(&[(&ledger, &settings)], "");
+    let script = "import os\nfor i in range(1000): os.sched_get_priority_max(os.SCHED_FIFO)\nfor i in range(7):\n try: os.open('/nonexistent/hidden/x', 0)\n except OSError: pass\ntry: os.open('/nonexistent/seen', 0)\nexcept OSError: pass";
+    fs::write(ledger.home().join("calls.py"), script).expect("a script");
+    cgroup.run(&format!("exec python3 {}/calls.py", ledger.home().display()));
+    assert_eq!(daemon.stop(), 0);
+    assert!(has_mark(&ledger, "seen"), "control: what the filter lets through is there");
+    let calls = ledger.records().into_iter().filter(|record| record["kind"] == "syscall");
+    assert!(calls.map(|call| call["action"].clone()).all(|action| action == "openat"));
+    assert!(!opened(&ledger).iter().any(|path| path.starts_with("/nonexistent/hidden")));
+    let left_out = actions(&ledger, "capture.left_out");
+    let sum = |pointer: &str| -> u64 {
+        left_out.iter().filter_map(|record| record.pointer(pointer)?.as_u64()).sum()
+    };
+    assert_eq!(sum("/detail/by/filter/sched_get_priority_max"), 1_000, "{left_out:#?}");
+    assert_eq!(sum("/detail/by/path/openat"), 7, "{left_out:#?}");
+    ledger.assert_good();
+}
+
+#[test]
+fn after_the_start_it_has_no_more_rights_than_it_needs() {
+    if !have_root("privileges") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let port = free_port();
+    let daemon =
+        Daemon::start(&[(&ledger, "")], &format!("[metrics]\nlisten = \"127.0.0.1:{port}\""));
+    http_get(port, "/metrics");
+    let mut confined = 0;
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("its threads") {
+        let status =
+            fs::read_to_string(task.expect("a thread").path().join("status")).expect("a status");
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).expect(name);
+            line.split_whitespace().nth(1).expect("a value").to_owned()
+        };
+        let held = u64::from_str_radix(&field("CapEff:"), 16).expect("a set");
+        // CAP_KILL is 5, CAP_BPF is 39 (linux/capability.h).
+        assert_eq!(held & !(1 << 5 | 1 << 39), 0, "{status}");
+        assert_eq!(field("NoNewPrivs:"), "1", "{status}");
+        confined += u32::from(field("Seccomp:") == "2");
+    }
+    assert_eq!(confined, 1, "the thread that serves metrics");
+    let mode = fs::metadata(daemon.socket()).expect("the socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(daemon.stop(), 0);
+    ledger.assert_good();
+}
+
+#[test]
+fn a_second_daemon_and_a_stranger_are_refused() {
+    if !have_root("refusals") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let second = Command::new(GRAVEN)
+        .arg("run")
+        .arg("--config")
+        .arg(Daemon::config(daemon.home.path()))
+        .output()
+        .expect("graven runs");
+    assert_eq!(code(second.status), 2, "{}", text(&second));
+    assert!(stderr(&second).contains("another daemon listens on"), "{}", text(&second));
+    fs::set_permissions(daemon.home.path(), fs::Permissions::from_mode(0o755))
+        .expect("open to all");
+    // A copy, since the build's own directory may be closed to strangers.
+    let copy = daemon.home.path().join("graven");
+    fs::copy(GRAVEN, &copy).expect("a copy");
+    let stranger = Command::new(&copy)
+        .args(["status"])
+        .env("GRAVEN_SOCKET", daemon.socket())
+        .uid(65_534)
+        .output()
+        .expect("graven runs");
+    assert!(stderr(&stranger).contains("is not for you"), "{}", text(&stranger));
+    assert_eq!(code(daemon.graven(&["status"]).status), 0, "control: its owner is answered");
+    assert_eq!(daemon.stop(), 0);
+    let nobody = Command::new(GRAVEN)
+        .arg("status")
+        .env("GRAVEN_SOCKET", "/nonexistent/sock")
+        .output()
+        .expect("graven runs");
+    assert!(
+        stderr(&nobody).contains("no daemon answers at /nonexistent/sock"),
+        "{}",
+        text(&nobody)
+    );
+}
+
+#[test]
+fn the_service_manager_hears_how_it_goes() {
+    if !have_root("notifications") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
+    let daemon =
+        Daemon::spawn(&[(&ledger, "")], "", &format!("export NOTIFY_SOCKET={}", path.display()));
+    let hear = || {
+        let mut bytes = [0; 256];
+        let read = socket.recv(&mut bytes).expect("word from the daemon");
+        String::from_utf8_lossy(&bytes[..read]).trim().to_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    assert_eq!(hear(), "WATCHDOG=1");
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(
+        std::iter::repeat_with(hear).find(|word| word != "WATCHDOG=1").as_deref(),
+        Some("STOPPING=1")
+    );
+}
+
+#[test]
+fn a_graph_that_failed_is_rebuilt() {
+    if !have_root("a rebuild") {
+        return;
+    }
+    let ledger = Ledger::new();
+    // Too few threads are allowed for the graph's stages, as on a machine that has run out of them.
+    let cramped = Cgroup::of_pids("cramped");
+    fs::write(cramped.path().join("pids.max"), "6").expect("the pids controller");
+    let enter = format!("echo $$ > {}/cgroup.procs", cramped.path().display());
+    let daemon = Daemon::spawn(&[(&ledger, "")], "", &enter);
+    let down = wait_for("the failure", || {
+        let output = daemon.graven(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        status["ledgers"][0]["down"].as_str().map(str::to_owned)
+    });
+    assert!(down.contains("thread"), "{down}");
+    fs::write(cramped.path().join("pids.max"), "max").expect("room");
+    wait_for("the rebuilt graph", || daemon.status()["ledgers"][0]["down"].is_null().then_some(()));
+    assert!(daemon.status()["ledgers"][0]["rebuilds"].as_u64() >= Some(1));
+    let events = ledger.home().join("events");
+    fs::write(&events, EVENT).expect("an event");
+    let appended = ledger
+        .command(&["append", "events"])
+        .env("GRAVEN_SOCKET", daemon.socket())
+        .output()
+        .expect("graven runs");
+    assert!(appended.status.success(), "{}", text(&appended));
+    assert_eq!(daemon.stop(), 0);
+    ledger.assert_good();
+}
