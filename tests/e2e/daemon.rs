@@ -33,6 +33,22 @@ fn has_mark(ledger: &Ledger, name: &str) -> bool {
     opened(ledger).contains(&format!("/nonexistent/{name}"))
 }
 
+/// The metrics of a daemon that has everything: a ring, a mirror, a watch, and synced records.
+pub(crate) fn metrics_page() -> String {
+    let (ledger, port) = (Ledger::new(), free_port());
+    let settings = format!("mirror = \"{}\"\n", ledger.home().join("mirror").display())
+        + &watch("ci", &format!("cgroups = [\"/{}\"]", Cgroup::name("metrics")));
+    let more = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"");
+    let daemon = Daemon::start(&[(&ledger, &settings)], &more);
+    let page = wait_for("a sync", || {
+        let page = http_get(port, "/metrics");
+        (!page.contains("graven_sync_seconds_count{ledger=\"one\"} 0")).then_some(page)
+    });
+    assert_eq!(daemon.stop(), 0);
+    ledger.assert_good();
+    page
+}
+
 fn watch(agent: &str, target: &str) -> String {
     format!("[[ledger.watch]]\nagent = \"{agent}\"\n{target}\n")
 }

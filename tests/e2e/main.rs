@@ -6,6 +6,7 @@ mod daemon;
 mod exec;
 mod exit_codes;
 mod kill;
+mod operators;
 mod schema;
 mod strace;
 mod support;
