@@ -11,6 +11,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::schema;
 use crate::support::{EVENT, GRAVEN, Ledger, code, have_root, stderr, text};
 use rig::{Cgroup, Daemon, free_port, http_get, wait_for};
 
@@ -192,6 +193,7 @@ fn a_reload_changes_everything_or_nothing() {
     );
     let news = actions(&ledger, "config.applied");
     assert!(news.iter().any(|record| record["detail"]["sha256"] == hash.as_str()), "{news:#?}");
+    schema::assert_valid(&ledger.path());
     ledger.assert_good();
     other.assert_good();
 }

@@ -171,6 +171,7 @@ DETAILS = {  # section 1.2, where it fixes the members
     "capture.left_out": members(
         {"by": members({}, {"filter": an_object, "path": an_object}), "from": time, "to": time}
     ),
+    "config.applied": members({"changes": strings, "file": string, "sha256": digest}),
     "recovery.completed": members({"copied": members({"count": natural, "first": natural}), "damaged": _damage}),
 }
 FROM_THE_KERNEL = (

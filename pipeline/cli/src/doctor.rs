@@ -171,7 +171,8 @@ fn capture() -> Finding {
     match tried {
         Ok(()) => Finding::good("capture", "the kernel program loads: tier `observe` works"),
         Err(error) => {
-            let reason = graven_capture::probe().into_iter().find_map(|tier| tier.reason);
+            let tiers = graven_capture::probe().into_iter();
+            let reason = tiers.filter(|tier| tier.name == "observe").find_map(|tier| tier.reason);
             let error = format!("{:#}", anyhow::Error::from(error));
             Finding::other(
                 "capture",

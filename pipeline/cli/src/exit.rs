@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use graven_capture::CaptureError;
 use graven_ledger::LedgerError;
 use graven_stages::StageError;
 
@@ -59,6 +60,10 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
             return error.exit_code();
         }
         if cause.is::<std::io::Error>() || cause.is::<StageError>() {
+            return IO;
+        }
+        if let Some(CaptureError::Read { .. } | CaptureError::Change { .. }) = cause.downcast_ref()
+        {
             return IO;
         }
     }

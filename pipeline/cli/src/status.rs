@@ -54,11 +54,18 @@ struct Page<'a, W> {
 
 impl<W: Write> Page<'_, W> {
     fn write(&mut self, status: &Status) -> io::Result<()> {
-        let Status { version, pid, uptime_s, config, config_sha256, tiers, ledgers } = status;
+        let Status { version, pid, uptime_s, config, config_sha256, tiers, ledgers, .. } = status;
         let up = HumanDuration(Duration::from_secs(*uptime_s));
         writeln!(self.out, "graven {version}, process {pid}, up {up}")?;
         let hash = config_sha256.get(..19).unwrap_or(config_sha256);
         writeln!(self.out, "configuration {}, {hash}…", config.display())?;
+        if let Some(failure) = &status.reload_failure {
+            writeln!(
+                self.out,
+                "{}: the old configuration stays: {failure}",
+                self.bad("reload failed")
+            )?;
+        }
         for TierStatus { name, missing } in tiers {
             match missing {
                 None => writeln!(self.out, "{name:<13} {}", self.good("at work"))?,
@@ -83,6 +90,7 @@ impl<W: Write> Page<'_, W> {
             self.figures(figures, ledger)?;
             self.kernel(figures, *ring)?;
             self.clock(&figures.clock)?;
+            self.line("disk", &format!("{} free", BinaryBytes(ledger.disk_free_bytes)))?;
             figures.sinks.iter().try_for_each(|sink| self.sink(sink))?;
         }
         for watch in watches {

@@ -110,6 +110,8 @@ pub struct Status {
     pub config: PathBuf,
     /// SHA-256 of the settings in force.
     pub config_sha256: String,
+    /// Why the file was not applied the last time that this was asked for; `None` where it was.
+    pub reload_failure: Option<String>,
     /// Its means of capture.
     pub tiers: Vec<TierStatus>,
     /// Its ledgers.
@@ -144,6 +146,8 @@ pub struct LedgerStatus {
     pub bytes_per_s: f64,
     /// Figures of the run, or of the one before where it is down.
     pub figures: Option<Figures>,
+    /// Bytes that are free on the ledger's disk.
+    pub disk_free_bytes: u64,
     /// Bytes that wait in the kernel's ring, and its size.
     pub ring: Option<RingStatus>,
     /// Who is watched.

@@ -39,6 +39,7 @@ pub(crate) struct Daemon {
     /// By the ledger's name.
     posts: BTreeMap<String, LedgerPost>,
     news: News,
+    reload_failure: Option<String>,
 }
 
 /// A ledger with its ring.
@@ -68,6 +69,7 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     let metrics =
         config.metrics.as_ref().map(|metrics| metrics::listen(metrics.listen)).transpose()?;
     let mut daemon = Daemon::load(path, config)?;
+    graven_stages::look_at_host();
     // From here on no thread has more rights than it needs.
     privileges::drop_capabilities()?;
     let (orders, mut ordered) = mpsc::channel(ORDERS);
@@ -81,16 +83,22 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     let started = daemon.start();
     if started.is_ok() {
         service::ready();
+        tokio::task::spawn_local(service::keep_alive());
     }
     let mut beat = tokio::time::interval(BEAT);
     let mut going = started;
     while going.is_ok() {
         going = tokio::select! {
             Some(order) = ordered.recv() => { daemon.obey(order).await; Ok(()) }
-            _ = hang_up.recv() => { daemon.reload_and_log().await; Ok(()) }
+            _ = hang_up.recv() => { drop(daemon.reload().await); Ok(()) }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = beat.tick() => daemon.beat(),
+            _ = beat.tick() => {
+                if daemon.has_ended() {
+                    break;
+                }
+                daemon.beat()
+            }
         };
     }
     service::stopping();
@@ -124,6 +132,7 @@ impl Daemon {
             watcher,
             posts,
             news,
+            reload_failure: None,
         })
     }
 
@@ -165,17 +174,17 @@ impl Daemon {
         tiers_value(&self.tiers)
     }
 
+    /// True once a ledger or its ring has ended of itself: then the service ends, so that nothing runs on
+    /// half-recorded. [`Self::stop`] tells why.
+    fn has_ended(&self) -> bool {
+        self.posts.values().any(|LedgerPost { tenant, ring }| {
+            tenant.has_ended() || ring.as_ref().is_some_and(|ring| ring.thread.has_ended())
+        })
+    }
+
     /// What is done every second.
     fn beat(&mut self) -> anyhow::Result<()> {
-        for (name, post) in &mut self.posts {
-            if post.tenant.has_ended() {
-                bail!(
-                    "ledger \"{name}\" has ended: the daemon ends with it, so that nothing runs on half-recorded"
-                );
-            }
-            if post.ring.as_ref().is_some_and(|ring| ring.thread.has_ended()) {
-                bail!("the kernel's ring of ledger \"{name}\" is no longer read: the daemon ends");
-            }
+        for post in self.posts.values_mut() {
             if let Some(observer) = post.tenant.observer() {
                 let figures = observer.figures();
                 post.tenant.rates.sample(clock::mono_ns(), figures.records, figures.bytes);
@@ -184,7 +193,6 @@ impl Daemon {
         if let Some(watcher) = &mut self.watcher {
             watcher.follow()?;
         }
-        service::alive();
         Ok(())
     }
 
@@ -206,7 +214,8 @@ impl RingPost {
         let agents = Agents::default();
         let source = KernelSource::new(agents.clone(), cgroup_lookup(watcher.cgroups()));
         let thread = RingThread::start(ring, source, tenant.way())?;
-        let post = Post { ledger: settings.name.clone(), slot, agents, gauge: thread.gauge() };
+        let post =
+            Post { ledger: settings.name.clone(), slot, agents, gauge: thread.line().gauge() };
         Ok(Self { post, thread })
     }
 }

@@ -19,7 +19,7 @@ mod watcher;
 pub use control::{Client, ControlError};
 pub use daemon::{run, tiers_value};
 pub use feed::{BATCHES_ON_THE_WAY, Feed, Pending};
-pub use ring_thread::{Inflow, RingThread, Way, cgroup_lookup};
+pub use ring_thread::{Inflow, RingLine, RingThread, Way, cgroup_lookup};
 
 /// A random UUID in lower case.
 #[must_use]

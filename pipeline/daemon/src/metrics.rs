@@ -79,11 +79,13 @@ struct Snapshot(Status);
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Status { version, config_sha256, uptime_s, tiers, ledgers, .. } = &self.0;
+        let Status { version, config_sha256, reload_failure, uptime_s, tiers, ledgers, .. } =
+            &self.0;
         let known =
             || ledgers.iter().filter_map(|it| it.figures.as_ref().map(|figures| (it, figures)));
         write(&mut encoder, &BUILD, [(vec![("version", version.as_str())], &())])?;
         write(&mut encoder, &SETTINGS, [(vec![("sha256", config_sha256.as_str())], &())])?;
+        write(&mut encoder, &RELOAD, [(Vec::new(), reload_failure)])?;
         write(&mut encoder, &UPTIME, [(Vec::new(), uptime_s)])?;
         write(&mut encoder, &TIER, tiers.iter().map(|it| (vec![("tier", it.name.as_str())], it)))?;
         for family in DAEMON {
@@ -160,6 +162,12 @@ fn flag(set: bool) -> f64 {
 static BUILD: Family<()> = gauge("build_info", None, "The version that runs.", |()| 1.0);
 static SETTINGS: Family<()> =
     gauge("config_info", None, "The settings in force, by their hash.", |()| 1.0);
+static RELOAD: Family<Option<String>> = gauge(
+    "config_reload_failed",
+    None,
+    "Whether the configuration could not be applied the last time that this was asked for.",
+    |it| flag(it.is_some()),
+);
 static UPTIME: Family<u64> =
     gauge("uptime", SECONDS, "Time since the daemon started.", |it| *it as f64);
 static TIER: Family<TierStatus> =
@@ -168,6 +176,9 @@ static TIER: Family<TierStatus> =
     });
 
 static DAEMON: &[Family<LedgerStatus>] = &[
+    gauge("disk_free", BYTES, "Bytes that are free on the ledger's disk.", |it| {
+        it.disk_free_bytes as f64
+    }),
     gauge("up", None, "Whether the ledger is being written.", |it| flag(it.down.is_none())),
     counter("rebuilds", None, "Graphs rebuilt after a failure.", |it| it.rebuilds as f64),
     gauge("watch_targets", None, "Cgroups, units and executables to be watched.", |it| {
@@ -190,6 +201,9 @@ static LEDGER: &[Family<Figures>] = &[
     counter("rejected_lines", None, "Lines of input refused.", |it| it.rejected as f64),
     counter("gaps", None, "Gaps put on record: what they name was not captured.", |it| {
         it.gaps as f64
+    }),
+    gauge("heartbeat_age", SECONDS, "Time since the newest heartbeat.", |it| {
+        it.heartbeat_age_ms as f64 / 1e3
     }),
     gauge("intake_used", BYTES, "Raw bytes inside the graph.", |it| it.intake.used_bytes as f64),
     gauge("intake_max", BYTES, "Raw bytes that may be inside the graph.", |it| {
@@ -218,6 +232,12 @@ static LEDGER: &[Family<Figures>] = &[
         None,
         "Events that came while the program was running on that CPU already.",
         |it| it.kernel.recursion_misses as f64,
+    ),
+    counter(
+        "kernel_skipped_calls",
+        None,
+        "Calls that were in progress when their task came under watch: not on record.",
+        |it| it.kernel.skipped_mid_call as f64,
     ),
     counter("kernel_left_out_calls", None, "Calls left out by a filter.", |it| {
         it.kernel.left_out as f64

@@ -28,6 +28,9 @@ const COUNT_NS: u64 = 1_000_000_000;
 /// How long the end of a killed process is waited for.
 const KILLED_NS: u64 = 5_000_000_000;
 
+/// Orders that may wait: as many as there are connections, and more.
+const ORDERS: usize = 256;
+
 /// Where the records go. It is `None` while the graph is being rebuilt: then they wait in the ring.
 pub type Way = watch::Receiver<Option<Inflow>>;
 
@@ -40,6 +43,7 @@ pub struct Inflow {
     pub losses: Losses,
 }
 
+#[derive(Debug)]
 enum Order {
     /// Answer once all that the kernel has recorded by now is durable.
     Flush(oneshot::Sender<oneshot::Receiver<Acknowledgement>>),
@@ -86,10 +90,16 @@ pub fn cgroup_lookup(cgroups: &Cgroup2) -> CgroupLookup {
 /// A running thread.
 #[derive(Debug)]
 pub struct RingThread {
-    orders: Sender<Order>,
+    line: RingLine,
     thread: JoinHandle<()>,
-    gauge: Arc<Gauge>,
     ended: oneshot::Receiver<anyhow::Result<()>>,
+}
+
+/// What the thread is told and asked. Clones speak to the same thread.
+#[derive(Debug, Clone)]
+pub struct RingLine {
+    orders: Sender<Order>,
+    gauge: Arc<Gauge>,
 }
 
 impl RingThread {
@@ -99,7 +109,7 @@ impl RingThread {
     ///
     /// If the operating system gives no thread.
     pub fn start(ring: Ring, source: KernelSource, way: Way) -> anyhow::Result<Self> {
-        let (orders, received) = bounded(8);
+        let (orders, received) = bounded(ORDERS);
         let (finished, ended) = oneshot::channel();
         let gauge = Arc::new(Gauge { ring_bytes: ring.ring_bytes().into(), ..Gauge::default() });
         let drain = Drain {
@@ -116,7 +126,39 @@ impl RingThread {
         let thread = thread::Builder::new()
             .name("graven-ring".into())
             .spawn(move || drop(finished.send(drain.run())))?;
-        Ok(Self { orders, thread, gauge, ended })
+        Ok(Self { line: RingLine { orders, gauge }, thread, ended })
+    }
+
+    /// The line to the thread.
+    #[must_use]
+    pub fn line(&self) -> &RingLine {
+        &self.line
+    }
+
+    /// Empties the ring for the last time, and ends.
+    ///
+    /// # Errors
+    ///
+    /// What the thread has failed on.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        // A thread that has failed takes no orders; its result tells why.
+        let _stopped = self.line.orders.try_send(Order::Stop);
+        drop(self.line);
+        self.ended.await.context(GONE)?
+    }
+
+    /// True once it has ended of itself: [`Self::stop`] then tells why.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+impl RingLine {
+    /// How full the ring was when it was last looked at.
+    #[must_use]
+    pub fn gauge(&self) -> Arc<Gauge> {
+        Arc::clone(&self.gauge)
     }
 
     /// Waits until all that the kernel has recorded by now is durable.
@@ -147,29 +189,6 @@ impl RingThread {
                 return Ok(());
             }
         }
-    }
-
-    /// Empties the ring for the last time, and ends.
-    ///
-    /// # Errors
-    ///
-    /// What the thread has failed on.
-    pub async fn stop(self) -> anyhow::Result<()> {
-        // A thread that has failed takes no orders; its result tells why.
-        let _stopped = self.orders.try_send(Order::Stop);
-        self.ended.await.context(GONE)?
-    }
-
-    /// How full the ring was when it was last looked at.
-    #[must_use]
-    pub fn gauge(&self) -> Arc<Gauge> {
-        Arc::clone(&self.gauge)
-    }
-
-    /// True once it has ended of itself: [`Self::stop`] then tells why.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
     }
 
     fn order(&self, order: Order) -> anyhow::Result<()> {

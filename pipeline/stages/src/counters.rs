@@ -21,6 +21,7 @@ pub struct Counters {
     blocks: AtomicU64,
     rejected: AtomicU64,
     gaps: AtomicU64,
+    heartbeat_ns: AtomicU64,
     last_header: Mutex<Option<BlockHeader>>,
     pub(crate) normalize: StageMeter,
     pub(crate) sequence: StageMeter,
@@ -32,7 +33,8 @@ pub struct Counters {
 impl Counters {
     /// Counters of a run over a ledger that holds `size` records, all of them sealed.
     pub(crate) fn over(size: u64) -> Self {
-        Self { size: size.into(), sealed_size: size.into(), ..Self::default() }
+        let heartbeat_ns = clock::mono_ns().into();
+        Self { size: size.into(), sealed_size: size.into(), heartbeat_ns, ..Self::default() }
     }
 
     pub(crate) fn committed(&self, records: u64) {
@@ -49,6 +51,11 @@ impl Counters {
 
     pub(crate) fn rejected(&self, lines: u64) {
         self.rejected.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Takes note of a heartbeat that has gone in.
+    pub(crate) fn beat(&self) {
+        self.heartbeat_ns.store(clock::mono_ns(), Ordering::Relaxed);
     }
 
     pub(crate) fn gap(&self) {
@@ -107,6 +114,12 @@ impl Counters {
     #[must_use]
     pub fn gaps(&self) -> u64 {
         self.gaps.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds since the newest heartbeat went in, or since the run began.
+    #[must_use]
+    pub fn heartbeat_age_ms(&self) -> u64 {
+        clock::mono_ns().saturating_sub(self.heartbeat_ns.load(Ordering::Relaxed)) / 1_000_000
     }
 
     /// The newest header, with its checkpoint.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::LazyLock;
 
 use graven_record::Value;
 use rustix::system::uname;
@@ -20,7 +21,7 @@ pub fn boot_id() -> String {
 }
 
 /// Inode numbers of a process's namespaces; 0 where one could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Namespaces {
     pub(crate) mnt: u32,
     pub(crate) net: u32,
@@ -28,13 +29,21 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Those of this process: what the records' are compared with. Source: namespaces(7).
-    pub(crate) fn own() -> Self {
+    /// The host's, with which the records' are compared: those of process 1, since a service may have some
+    /// of its own; where they may not be read, this process's. Source: namespaces(7).
+    pub(crate) fn of_host() -> Self {
+        static FOUND: LazyLock<Namespaces> = LazyLock::new(|| {
+            Namespaces::of("1").or_else(|| Namespaces::of("self")).unwrap_or_default()
+        });
+        *FOUND
+    }
+
+    fn of(process: &str) -> Option<Self> {
         let inode = |name: &str| {
-            let metadata = fs::metadata(format!("/proc/self/ns/{name}")).ok();
-            metadata.and_then(|it| u32::try_from(it.ino()).ok()).unwrap_or(0)
+            let metadata = fs::metadata(format!("/proc/{process}/ns/{name}")).ok()?;
+            u32::try_from(metadata.ino()).ok()
         };
-        Self { mnt: inode("mnt"), net: inode("net"), pid: inode("pid") }
+        Some(Self { mnt: inode("mnt")?, net: inode("net")?, pid: inode("pid")? })
     }
 
     pub(crate) fn to_value(self) -> Value {
@@ -46,7 +55,12 @@ impl Namespaces {
     }
 }
 
-/// Kernel and machine, and the namespaces that Graven itself is in.
+/// Reads what later needs rights that may be given up by then.
+pub fn look_at_host() {
+    Namespaces::of_host();
+}
+
+/// Kernel and machine, and the host's namespaces.
 pub(crate) fn host() -> Value {
     let name = uname();
     let text = |part: &std::ffi::CStr| Value::from(part.to_string_lossy().into_owned());
@@ -54,7 +68,7 @@ pub(crate) fn host() -> Value {
         ("kernel", text(name.release())),
         ("machine", text(name.machine())),
         ("name", text(name.nodename())),
-        ("namespaces", Namespaces::own().to_value()),
+        ("namespaces", Namespaces::of_host().to_value()),
         ("system", text(name.sysname())),
     ])
 }

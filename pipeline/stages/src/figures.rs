@@ -22,6 +22,8 @@ pub struct Figures {
     pub rejected: u64,
     /// Gaps put on record.
     pub gaps: u64,
+    /// Milliseconds since the newest heartbeat.
+    pub heartbeat_age_ms: u64,
     /// What is inside the graph.
     pub intake: IntakeFigures,
     /// Each stage, in the order of the graph.

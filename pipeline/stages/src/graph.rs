@@ -152,7 +152,7 @@ impl Pipeline {
             run: Arc::clone(&run),
             clock: Arc::clone(&clock),
             counters: Arc::clone(&counters),
-            namespaces: Namespaces::own(),
+            namespaces: Namespaces::of_host(),
             jobs,
         };
         let sequence = Sequencer {

@@ -33,9 +33,13 @@ impl Actor for Heartbeat {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(Duration::from_secs(self.every_s.max(1)), |this, _| {
-            let (intake, record) = (this.observer.intake.clone(), this.record());
+            let (observer, record) = (this.observer.clone(), this.record());
             // Intake may wait for room; the arbiter must not.
-            drop(tokio::task::spawn_blocking(move || intake.record(vec![record])));
+            drop(tokio::task::spawn_blocking(move || {
+                if observer.intake.record(vec![record]).is_ok() {
+                    observer.counters.beat();
+                }
+            }));
         });
     }
 }

@@ -36,7 +36,7 @@ pub use batch::{
 pub use budget::{ByteBudget, Closed, Permit};
 pub use cgroups::CgroupLookup;
 pub use counters::{Counters, Losses};
-pub use facts::{boot_id, host_name};
+pub use facts::{boot_id, host_name, look_at_host};
 pub use fanout::{DeliveryError, SinkReport};
 pub use figures::{
     ClockFigures, Figures, IntakeFigures, KernelFigures, Latency, SinkFigures, StageFigures,

@@ -34,6 +34,7 @@ impl Observer {
             blocks: counters.blocks(),
             rejected: counters.rejections(),
             gaps: counters.gaps(),
+            heartbeat_age_ms: counters.heartbeat_age_ms(),
             intake: IntakeFigures {
                 used_bytes: budget.used() as u64,
                 max_bytes: budget.max() as u64,

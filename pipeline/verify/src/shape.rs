@@ -85,6 +85,8 @@ const SYSCALL: &[Member] = &[
     ("result", Form::IntegerOrText, false),
 ];
 const PAYLOAD: &[Member] = &[("after", Form::Object, false), ("before", Form::Object, false)];
+const APPLIED: &[Member] =
+    &[("changes", Form::Texts, true), ("file", Form::Text, true), ("sha256", Form::Hash, true)];
 const OPENED: &[Member] = &[("header", Form::Hash, true), ("height", Form::Natural, true)];
 const COPIED: &[Member] = &[("count", Form::Natural, true), ("first", Form::Natural, true)];
 const DAMAGED: &[Member] = &[
@@ -218,6 +220,7 @@ impl Shape {
             Some("recovery.completed") => {
                 self.must("detail", it.detail, Form::Members(RECOVERED))?;
             }
+            Some("config.applied") => self.must("detail", it.detail, Form::Members(APPLIED))?,
             Some("capture.left_out") => {
                 self.must("detail", it.detail, Form::Members(LEFT_OUT))?;
             }

@@ -66,7 +66,7 @@ async fn watch(
     let ended =
         command::run_to_end(&mut subject.command, cgroup, pipeline.failed(), args.keep_going).await;
     if !args.keep_going {
-        thread.end_watch(WATCH).await?;
+        thread.line().end_watch(WATCH).await?;
     }
     thread.stop().await?;
     ended

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, REQUEST_BYTES_MAX, Request, Status};
 use crate::feed::{Feed, answers_to};
+use crate::ring_thread::RingLine;
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 64;
@@ -33,7 +34,9 @@ pub(crate) enum Order {
     /// The way into a ledger, by its directory.
     Append(PathBuf, oneshot::Sender<Result<Door, String>>),
     Watch(WatchOrder, oneshot::Sender<Result<u64, String>>),
-    /// Ends the watch with this trace id, once everything of it is durable.
+    /// The way to the ring of the watch with this trace id, and its index there.
+    Ending(String, oneshot::Sender<Result<(RingLine, u32), String>>),
+    /// Ends the watch with this trace id; everything of it is durable.
     Unwatch(String, oneshot::Sender<Result<u64, String>>),
 }
 
@@ -220,13 +223,25 @@ impl Connection<'_> {
         let told = self.answer(&Answer::Ready { size });
         // Until the client closes its side, or dies.
         let waited = told.and_then(|()| Ok(io::copy(&mut reader, &mut io::sink())?));
+        let ended = self.end(&trace_id);
         let size =
             self.order(|reply| Order::Unwatch(trace_id, reply))?.map_err(anyhow::Error::msg)?;
+        ended?;
         waited?;
         self.answer(&Answer::Done { size })
     }
+
+    /// Waits until everything that a watch has recorded is durable, and nothing of it runs any more.
+    fn end(&self, trace_id: &str) -> anyhow::Result<()> {
+        let ending = self.order(|reply| Order::Ending(trace_id.to_owned(), reply))?;
+        let (line, index) = ending.map_err(anyhow::Error::msg)?;
+        // Here and not in the daemon's own loop, which has others to serve.
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(line.end_watch(index))
+    }
 }
 
+/// Writes one answer and sends it.
 fn connection_answer(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     let mut out = io::BufWriter::new(stream);
     write_answer(&mut out, answer)?;

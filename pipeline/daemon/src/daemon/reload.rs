@@ -6,11 +6,13 @@ use anyhow::{Context as _, bail};
 use graven_config::{Change, Config, Ledger, diff};
 use graven_record::Value;
 use graven_stages::clock;
+use rustix::fs::statvfs;
 
 use super::{Daemon, LedgerPost, RingPost};
 use crate::control::{
     Answer, Door, LedgerStatus, Order, RingStatus, Status, TierStatus, WatchOrder,
 };
+use crate::ring_thread::RingLine;
 use crate::tenant::applied;
 
 impl Daemon {
@@ -18,10 +20,7 @@ impl Daemon {
     pub(super) async fn obey(&mut self, order: Order) {
         match order {
             Order::Status(reply) => drop(reply.send(self.status())),
-            Order::Reload(reply) => {
-                let applied = self.reload().await;
-                drop(reply.send(applied.map_err(|error| format!("{error:#}"))));
-            }
+            Order::Reload(reply) => drop(reply.send(self.reload().await)),
             Order::Append(ledger, reply) => {
                 let door = self.door(&ledger);
                 drop(reply.send(door.map_err(|error| format!("{error:#}"))));
@@ -30,8 +29,12 @@ impl Daemon {
                 let size = self.watch(&order);
                 drop(reply.send(size.map_err(|error| format!("{error:#}"))));
             }
+            Order::Ending(trace_id, reply) => {
+                let ending = self.ending(&trace_id);
+                drop(reply.send(ending.map_err(|error| format!("{error:#}"))));
+            }
             Order::Unwatch(trace_id, reply) => {
-                let size = self.unwatch(&trace_id).await;
+                let size = self.unwatch(&trace_id);
                 drop(reply.send(size.map_err(|error| format!("{error:#}"))));
             }
         }
@@ -65,14 +68,22 @@ impl Daemon {
         Ok(size)
     }
 
-    async fn unwatch(&mut self, trace_id: &str) -> anyhow::Result<u64> {
+    /// The line to the ring of a client's watch, and the watch's index there.
+    fn ending(&self, trace_id: &str) -> anyhow::Result<(RingLine, u32)> {
+        let watcher = self.watcher.as_ref().context("this daemon cannot watch: see its log")?;
+        let (index, ledger) =
+            watcher.ordered(trace_id).context("the ledger was closed meanwhile")?;
+        let ring = self.posts.get(ledger).and_then(|post| post.ring.as_ref());
+        Ok((ring.context("the ledger has no ring")?.thread.line().clone(), index))
+    }
+
+    /// Ends a client's watch; returns how many records the ledger has.
+    fn unwatch(&mut self, trace_id: &str) -> anyhow::Result<u64> {
         let watcher = self.watcher.as_mut().context("this daemon cannot watch: see its log")?;
-        let (index, ledger) = watcher.ordered(trace_id).context("the watch has ended already")?;
-        let post = self.posts.get(ledger).context("the ledger has been closed")?;
-        let ring = post.ring.as_ref().context("the ledger has no ring")?;
-        ring.thread.end_watch(index).await?;
+        let (_, ledger) = watcher.ordered(trace_id).context("the ledger was closed meanwhile")?;
+        let observer = self.posts.get(ledger).and_then(|post| post.tenant.observer());
         watcher.countermand(trace_id)?;
-        Ok(post.tenant.observer().map_or(0, |observer| observer.figures().size))
+        Ok(observer.map_or(0, |observer| observer.figures().size))
     }
 
     pub(super) fn status(&self) -> Status {
@@ -83,6 +94,7 @@ impl Daemon {
             uptime_s: (clock::mono_ns() - self.started_ns) / 1_000_000_000,
             config: self.path.clone(),
             config_sha256: self.config.sha256().to_string(),
+            reload_failure: self.reload_failure.clone(),
             tiers: tiers
                 .map(|tier| TierStatus { name: tier.name.to_owned(), missing: tier.reason.clone() })
                 .collect(),
@@ -102,28 +114,31 @@ impl Daemon {
             records_per_s,
             bytes_per_s,
             figures: tenant.observer().map(|observer| observer.figures()),
+            disk_free_bytes: statvfs(&tenant.settings.dir)
+                .map_or(0, |it| it.f_bavail * it.f_frsize),
             ring: ring.as_ref().map(|RingPost { thread, .. }| RingStatus {
-                pending_bytes: thread.gauge().pending_bytes(),
-                size_bytes: thread.gauge().ring_bytes(),
+                pending_bytes: thread.line().gauge().pending_bytes(),
+                size_bytes: thread.line().gauge().ring_bytes(),
             }),
             watches: self.watcher.as_ref().map(|watcher| watcher.status(name)).unwrap_or_default(),
         }
     }
 
-    pub(super) async fn reload_and_log(&mut self) {
-        match self.reload().await {
+    /// Applies the file anew, and remembers how that went.
+    pub(super) async fn reload(&mut self) -> Result<Answer, String> {
+        let applied = self.apply_file().await.map_err(|error| format!("{error:#}"));
+        match &applied {
             Ok(_) => tracing::info!("the configuration was applied anew"),
             Err(error) => {
-                tracing::error!(
-                    error = format!("{error:#}"),
-                    "the configuration was not applied: the old one stays"
-                );
+                tracing::error!(error, "the configuration was not applied: the old one stays");
             }
         }
+        self.reload_failure = applied.as_ref().err().cloned();
+        applied
     }
 
-    /// Applies the file anew. Where that fails, everything is as it was before.
-    async fn reload(&mut self) -> anyhow::Result<Answer> {
+    /// Where it fails, everything is as it was before.
+    async fn apply_file(&mut self) -> anyhow::Result<Answer> {
         let new = graven_config::load(&self.path)?;
         if new.control != self.config.control || new.metrics != self.config.metrics {
             bail!(

@@ -2,12 +2,19 @@
 
 use sd_notify::NotifyState;
 
+use super::BEAT;
+
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-pub(super) fn alive() {
-    tell(&[NotifyState::Watchdog]);
+/// Says every second that the service's loop goes round; it waits for nothing but the loop itself.
+pub(super) async fn keep_alive() {
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        beat.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
 }
 
 pub(super) fn stopping() {
