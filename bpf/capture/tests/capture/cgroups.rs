@@ -37,6 +37,11 @@ impl Cat {
             .read_line(&mut line)
             .expect("it writes");
         assert_eq!(line, "line\n");
+        // Its write is on record once it has returned: `cat` is in its next read then.
+        let call = format!("/proc/{}/syscall", self.child.id());
+        while !fs::read_to_string(&call).expect("it runs").starts_with("0 ") {
+            std::thread::yield_now();
+        }
     }
 
     fn moved_to(&mut self, cgroup: &Path) {
