@@ -81,6 +81,11 @@ impl KernelSource {
     /// Follows forks, execs and exits; returns the program that the record's process ran.
     fn program(&mut self, record: &KernelRecord<'_>) -> Arc<[u8]> {
         let pid = record.header().pid;
+        if let KernelRecord::Cgroup(_) = record {
+            // Whoever made or removed it need not be watched, so nobody is followed for that.
+            let known = self.processes.get(&pid).map(|known| Arc::clone(&known.executable));
+            return known.unwrap_or_else(|| executable_from_proc(pid).into());
+        }
         let known =
             self.processes.entry(pid).or_insert_with(|| Program::of(executable_from_proc(pid)));
         match record {
@@ -90,7 +95,9 @@ impl KernelSource {
             {
                 known.before_exec.take().unwrap_or_else(|| Arc::clone(&known.executable))
             }
-            KernelRecord::Call(_) => Arc::clone(&known.executable),
+            KernelRecord::Call(_) | KernelRecord::Moved(_) | KernelRecord::Cgroup(_) => {
+                Arc::clone(&known.executable)
+            }
             KernelRecord::Exec(exec) => {
                 let before = std::mem::replace(&mut known.executable, exec.executable().into());
                 known.before_exec = Some(before);
@@ -112,7 +119,6 @@ impl KernelSource {
                 }
                 Arc::clone(&known.executable)
             }
-            KernelRecord::Moved(_) | KernelRecord::Cgroup(_) => Arc::clone(&known.executable),
             KernelRecord::Exit(exit) => {
                 let executable = Arc::clone(&known.executable);
                 if exit.body.group_dead != 0 {
@@ -198,4 +204,31 @@ fn executable_from_proc(pid: u32) -> Vec<u8> {
     fs::read_link(format!("/proc/{pid}/exe"))
         .map(|path| path.into_os_string().into_vec())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use graven_abi::layout::{CgroupBody, ItemHeader, TaskBody, item_kind, reason};
+    use graven_abi::{Header, encode};
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_comes_under_watch_is_followed_and_who_makes_a_cgroup_is_not() {
+        let agent = Agent { id: "agent".into(), trace_id: String::new() };
+        let mut source = KernelSource::new(agent, Box::new(|_| None));
+        let of = |pid, seq| Header { pid, tid: pid, seq, ..Header::default() };
+        let made = CgroupBody { cgroup_id: 2, parent_id: 1, made: 1, items_bytes: 0 };
+        source.push(&encode::cgroup(of(4_000_000, 0), made, &[]));
+        assert_eq!(source.alive(), Some(vec![]), "it may be anybody");
+
+        let body = TaskBody { reason: reason::JOINED, items_bytes: 0, start_ns: 1 };
+        let exe = ItemHeader { arg: 0, kind: item_kind::EXE, err: 0, len: 0, flags: 0 };
+        let task = encode::task(of(4_000_001, 1), body, &[(exe, b"sh\0bin\0".as_slice())]);
+        source.push(&task);
+        assert_eq!(source.alive(), Some(vec![4_000_001]));
+        let batch = source.take().expect("two records");
+        let programs: Vec<_> = batch.records.iter().map(|it| it.executable.to_vec()).collect();
+        assert_eq!(programs, [b"".to_vec(), b"/bin/sh".to_vec()]);
+    }
 }
