@@ -28,7 +28,7 @@ CACHE = TARGET / "vm"
 # Kernel, and how cgroup2 is mounted: each way once. The build is the newest that the registry has.
 KERNELS = {"6.1": "hybrid", "6.12": "plain"}
 # What the tests and the recorded command run; the rest is busybox's.
-PROGRAMS = ["sh", "cat", "chmod", "date", "echo", "mkdir", "rm", "sleep", "true"]
+PROGRAMS = ["sh", "cat", "chmod", "date", "echo", "mkdir", "rm", "sleep", "true", "unshare"]
 MOUNT_POINTS = ["dev", "proc", "sys", "tmp"]
 LSM = "lockdown,capability,landlock,bpf"
 BOOT_S_MAX = 300
@@ -96,7 +96,7 @@ def initramfs(programs: dict[str, Path], archive: Path) -> None:
 
 
 def boot(image: Path, archive: Path, cgroup: str, log: Path, limit_s: int = BOOT_S_MAX) -> Report:
-    command = ["qemu-system-x86_64", "-accel", os.environ.get("ACCEL", "tcg"), "-cpu", "max", "-smp", "2"]
+    command = ["qemu-system-x86_64", "-accel", os.environ.get("ACCEL", "tcg,thread=single"), "-cpu", "max", "-smp", "2"]
     command += ["-m", "2048", "-nodefaults", "-no-user-config", "-no-reboot"]
     command += ["-display", "none", "-serial", "stdio", "-kernel", image, "-initrd", archive]
     command += ["-append", f"console=ttyS0 quiet panic=-1 lsm={LSM} CGROUP={cgroup}"]

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use syscalls::{x86, x86_64};
 
 use crate::layout::flag;
-use crate::parse::{Arch, Call};
+use crate::parse::Arch;
+use crate::record::Call;
 use crate::table;
 
 /// An argument's value. Text is bytes that need not be UTF-8.

@@ -18,14 +18,13 @@ pub mod layout;
 mod parse;
 mod path;
 mod plan;
+mod record;
 pub mod structures;
 pub mod table;
 
 pub use calls::{CallSet, UnknownCall};
 pub use decode::{ArgValue, DecodedCall, Subject, Weakened, decode, name};
 pub use layout::{CpuCounters, Header};
-pub use parse::{
-    Arch, Call, Cgroup, Exec, Exit, Fork, Item, Items, KernelRecord, Moved, ParseError, Reason,
-    Strings, Task, parse,
-};
+pub use parse::{Arch, Item, Items, ParseError, Strings, parse};
 pub use plan::fetch_plan;
+pub use record::{Call, Cgroup, Exec, Exit, Fork, KernelRecord, Moved, Reason, Task};

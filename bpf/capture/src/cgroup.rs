@@ -111,9 +111,6 @@ pub struct AgentCgroup {
 }
 
 impl AgentCgroup {
-    /// Its depth below the root of the file system: `graven/<name>`.
-    const LEVEL: u32 = 2;
-
     /// The directory, absolute.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -124,12 +121,6 @@ impl AgentCgroup {
     #[must_use]
     pub const fn id(&self) -> u64 {
         self.id
-    }
-
-    /// Its depth below the root of the file system.
-    #[must_use]
-    pub const fn level(&self) -> u32 {
-        Self::LEVEL
     }
 
     /// Opens the file that moves the process that writes `0` to it.

@@ -93,7 +93,7 @@ fn resolve(program: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, SpawnErro
 /// Starts `command`, made by [`command`], in `cgroup`.
 ///
 /// The child enters the cgroup as the last thing it does before `execve`: that is the first call on
-/// record. (The write that moves it was begun outside, and counts as skipped.)
+/// record. (The write that moves it was begun outside, and belongs to the time before.)
 ///
 /// # Errors
 ///

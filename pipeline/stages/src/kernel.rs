@@ -271,7 +271,8 @@ fn executable_from_proc(pid: u32) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use graven_abi::layout::{ExecBody, ItemHeader};
+    use graven_abi::Header;
+    use graven_abi::layout::{CgroupBody, ExecBody, ItemHeader, TaskBody, reason};
 
     use super::*;
     use crate::agents::Agent;
@@ -298,5 +299,23 @@ mod tests {
         let bytes = batch_of(&[]);
         let Ok(KernelRecord::Exec(exec)) = graven_abi::parse(&bytes) else { panic!("an exec") };
         assert_eq!(exec.environment(), None);
+    }
+
+    #[test]
+    fn a_task_that_comes_under_watch_is_followed_and_who_makes_a_cgroup_is_not() {
+        let mut source = KernelSource::new(Agents::default(), Box::new(|_| None));
+        let of = |pid, seq| Header { pid, tid: pid, seq, ..Header::default() };
+        let made = CgroupBody { cgroup_id: 2, parent_id: 1, made: 1, items_bytes: 0 };
+        source.push(&encode::cgroup(of(4_000_000, 0), made, &[]));
+        assert_eq!(source.alive(0), Some(vec![]), "it may be anybody");
+
+        let body = TaskBody { reason: reason::JOINED, items_bytes: 0, start_ns: 1 };
+        let exe = ItemHeader { arg: 0, kind: item_kind::EXE, err: 0, len: 0, flags: 0 };
+        let task = encode::task(of(4_000_001, 1), body, &[(exe, b"sh\0bin\0".as_slice())]);
+        source.push(&task);
+        assert_eq!(source.alive(0), Some(vec![4_000_001]));
+        let batch = source.take().expect("two records");
+        let programs: Vec<_> = batch.records.iter().map(|it| it.executable.to_vec()).collect();
+        assert_eq!(programs, [b"".to_vec(), b"/bin/sh".to_vec()]);
     }
 }

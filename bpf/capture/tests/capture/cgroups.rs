@@ -3,52 +3,18 @@
 #![expect(unsafe_code, reason = "a child is born in a cgroup by a call that has no safe form")]
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use graven_abi::{KernelRecord, Reason, layout::MovedBody};
 use graven_capture::{CallSet, Capture, Ring, Watch, spawn};
 
+use crate::cat::Cat;
 use crate::rig::{all, calls, cgroup, drained, is_root, shell, subject, watching};
 
 const RING_BYTES: u32 = 1 << 20;
-
-/// `cat`, which makes a call or two for each line that it is given.
-struct Cat {
-    child: Child,
-}
-
-impl Cat {
-    fn start() -> Self {
-        let mut cat = Command::new("cat");
-        let child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat starts");
-        let mut cat = Self { child };
-        cat.echo();
-        cat
-    }
-
-    fn echo(&mut self) {
-        self.child.stdin.as_mut().expect("piped").write_all(b"line\n").expect("it reads");
-        let mut line = String::new();
-        BufReader::new(self.child.stdout.as_mut().expect("piped"))
-            .read_line(&mut line)
-            .expect("it writes");
-        assert_eq!(line, "line\n");
-    }
-
-    fn moved_to(&mut self, cgroup: &Path) {
-        fs::write(cgroup.join("cgroup.procs"), self.child.id().to_string()).expect("root may");
-        self.echo();
-    }
-
-    fn end(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().expect("wait").success());
-    }
-}
 
 fn joined(records: &[KernelRecord<'_>]) -> Vec<u32> {
     let joined = records.iter().filter_map(|record| match record {
@@ -84,7 +50,7 @@ fn a_task_is_followed_in_and_between_watches_and_not_let_go() {
 
     cat.moved_to(one.path());
     let records = drained(&mut first);
-    assert_eq!(joined(&records), [cat.child.id()]);
+    assert_eq!(joined(&records), [cat.id()]);
     let KernelRecord::Task(task) = &records[0] else { panic!("the first is the task's") };
     assert!(task.executable().ends_with(b"bin/cat"));
     assert_eq!(task.argv().expect("read").iter().collect::<Vec<_>>(), [b"cat"]);
@@ -97,7 +63,7 @@ fn a_task_is_followed_in_and_between_watches_and_not_let_go() {
     assert_eq!(moves(&left), [body]);
     // The call in which it was moved had begun under the old watch.
     assert_eq!(calls(&left).len(), 1, "{left:?}");
-    assert_eq!(joined(&entered), [cat.child.id()]);
+    assert_eq!(joined(&entered), [cat.id()]);
     assert!(entered.iter().all(|record| record.header().watch == 5));
 
     let outside = one.path().parent().expect("graven");
@@ -130,7 +96,7 @@ fn an_excluded_cgroup_is_counted_and_what_leaves_it_is_let_go() {
     cat.moved_to(&excluded);
     cat.echo();
     let records = drained(&mut ring);
-    assert_eq!((joined(&records), calls(&records)), (vec![cat.child.id()], vec![]));
+    assert_eq!((joined(&records), calls(&records)), (vec![cat.id()], vec![]));
     let counted = ring.left_out().expect("counted");
     assert!(counted[0] >= 1 && counted[1] == 2, "reads {}, writes {}", counted[0], counted[1]);
 
@@ -139,7 +105,7 @@ fn an_excluded_cgroup_is_counted_and_what_leaves_it_is_let_go() {
     assert_eq!((moves(&left).len(), calls(&left).len()), (1, 0));
     cat.moved_to(top.path());
     let records = drained(&mut ring);
-    assert_eq!(joined(&records), [cat.child.id()]);
+    assert_eq!(joined(&records), [cat.id()]);
     assert!(calls(&records).contains(&"write".to_owned()));
     cat.end();
     // Where the inner watch is taken off, the outer one goes on.

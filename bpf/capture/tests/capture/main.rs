@@ -3,6 +3,7 @@
 //! Needs root; without it each test says so and passes.
 
 mod arguments;
+mod cat;
 mod cgroups;
 mod families;
 mod processes;

@@ -7,6 +7,7 @@ use std::process::Command;
 use graven_abi::{KernelRecord, Reason, decode};
 use graven_capture::{CallSet, CaptureError, RING_BYTES_MIN, Watch, spawn};
 
+use crate::cat::Cat;
 use crate::rig::{all, calls, cgroup, drained, is_root, shell, subject, watching};
 
 const RING_BYTES: u32 = 4 << 20;
@@ -83,18 +84,10 @@ fn a_dropped_watch_records_nothing_more() {
     }
     let cgroup = cgroup("dropped");
     let (mut capture, mut ring) = watching(&cgroup, RING_BYTES);
-    let mut cat = Command::new("cat");
-    let cat = cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
-    let mut child = spawn(cat, &cgroup).expect("cat starts");
-    let say = |child: &mut std::process::Child| {
-        let stdin = child.stdin.as_mut().expect("piped");
-        std::io::Write::write_all(stdin, b"line\n").expect("it reads");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    };
-    say(&mut child);
+    let mut cat = Cat::start_in(&cgroup);
     assert!(calls(&drained(&mut ring)).contains(&"write".to_owned()), "control");
     capture.drop_watch(0).expect("it was set");
-    say(&mut child);
+    cat.echo();
     assert!(drained(&mut ring).is_empty());
     assert!(matches!(capture.drop_watch(0), Err(CaptureError::NoWatch { index: 0 })));
     assert!(matches!(capture.watch_cgroup(cgroup.path(), 0), Err(CaptureError::NoWatch { .. })));
@@ -102,10 +95,10 @@ fn a_dropped_watch_records_nothing_more() {
 
     // The index is used again, for others: the task of before is not among them.
     capture.set_watch(0, &all(&ring)).expect("set");
-    say(&mut child);
+    cat.echo();
     assert!(drained(&mut ring).is_empty());
     capture.watch_cgroup(cgroup.path(), 0).expect("watched");
-    say(&mut child);
+    cat.echo();
     let records = drained(&mut ring);
     assert!(matches!(records.first(), Some(KernelRecord::Task(_))), "{records:?}");
     // A closed ring takes its watches with it.
@@ -114,10 +107,9 @@ fn a_dropped_watch_records_nothing_more() {
     assert!(matches!(capture.drop_watch(0), Err(CaptureError::NoWatch { .. })));
     let mut ring = capture.open_ring(RING_BYTES).expect("a ring");
     assert_ne!(ring.slot(), slot, "the one that was free the longest");
-    say(&mut child);
+    cat.echo();
     assert!(drained(&mut ring).is_empty());
-    drop(child.stdin.take());
-    assert!(child.wait().expect("wait").success());
+    cat.end();
     cgroup.remove().expect("empty");
 }
 
