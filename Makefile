@@ -17,6 +17,7 @@ run: build ## build, record a small agent, verify
 test: packages ## all tests
 	cargo test --locked --workspace
 	python3 -m unittest discover -s tests/second_verifier
+	tests/ops/run.sh
 
 test-vm: ## capture on Debian's kernels 6.1 and 6.12, in qemu
 	@tests/packages.sh vm

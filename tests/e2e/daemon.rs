@@ -399,3 +399,47 @@ fn a_graph_that_failed_is_rebuilt() {
     assert_eq!(daemon.stop(), 0);
     ledger.assert_good();
 }
+
+#[test]
+fn a_ledger_that_cannot_be_written_ends_the_service() {
+    if !have_root("a full disk") {
+        return;
+    }
+    let (full, other) = (Ledger::new(), Ledger::new());
+    let disk = full.home().join("disk");
+    fs::create_dir(&disk).expect("a mount point");
+    // In a mount namespace of its own: the daemon alone sees the small disk.
+    let before = format!(
+        "[ -n \"$INSIDE\" ] || INSIDE=1 exec unshare --mount sh -c \"$(cat {0}/enter)\" \"$0\"",
+        full.home().display()
+    );
+    let enter = format!(
+        "mount -t tmpfs -o size=2m none {1} && cp -r {0} {1}/ledger && mount --bind {1}/ledger {0} && exec {GRAVEN} run --config \"$0\"",
+        full.path().display(),
+        disk.display()
+    );
+    fs::write(full.home().join("enter"), enter).expect("a script");
+    let mut daemon = Daemon::spawn(&[(&full, ""), (&other, "")], "", &before);
+    wait_for("the daemon", || daemon.graven(&["status"]).status.code().filter(|code| *code < 2));
+    let events = full.home().join("events");
+    fs::write(&events, format!("{EVENT}\n").repeat(20_000)).expect("events");
+    let small = other.home().join("events");
+    fs::write(&small, EVENT).expect("an event");
+    let socket = daemon.socket();
+    let append = |ledger: &Ledger, file: &std::path::Path| {
+        let mut command = ledger.command(&["append", "--receipts", "--ledger"]);
+        command
+            .arg(ledger.path())
+            .arg(file)
+            .env("GRAVEN_SOCKET", &socket)
+            .output()
+            .expect("graven runs")
+    };
+    let control = append(&other, &small);
+    assert!(control.status.success(), "{}", text(&control));
+    let appended = append(&full, &events);
+    assert!(!appended.status.success(), "the disk holds a part of it: {}", text(&appended));
+    assert_eq!(daemon.wait(), Some(3), "input or output failed");
+    assert!(daemon.log().contains("No space left on device"), "{}", daemon.log());
+    other.assert_good();
+}

@@ -8,6 +8,7 @@ mod exit_codes;
 mod kill;
 mod operators;
 mod schema;
+mod seeing;
 mod strace;
 mod support;
 mod tour;

@@ -50,7 +50,7 @@ pub(crate) struct AppendArgs {
 
 pub(crate) fn run(args: AppendArgs) -> anyhow::Result<u8> {
     match args.ledger.open() {
-        Err(LedgerError::InUse(dir)) => through::append(&args, &dir),
+        Err(LedgerError::InUse(_)) => through::append(&args),
         opened => actix::System::new().block_on(append(args, opened?)),
     }
 }

@@ -96,7 +96,7 @@ async fn record(args: &ExecArgs) -> anyhow::Result<ExitStatus> {
     let agent = Agent { id: agent_name(args, program), trace_id: new_trace_id() };
     let subject = Subject { command, agent };
     match args.ledger.open() {
-        Err(LedgerError::InUse(dir)) => through::record(args, subject, &dir).await,
+        Err(LedgerError::InUse(_)) => through::record(args, subject).await,
         opened => direct::record(args, subject, opened?).await,
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufWriter, Write as _};
 use std::net::Shutdown;
-use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, bail};
@@ -11,7 +10,8 @@ use graven_daemon::control::{Answer, Request};
 use super::{AppendArgs, Report, open_input};
 use crate::daemon::unexpected;
 
-pub(super) fn append(args: &AppendArgs, dir: &Path) -> anyhow::Result<u8> {
+pub(super) fn append(args: &AppendArgs) -> anyhow::Result<u8> {
+    let dir = args.ledger.dir();
     args.ledger.leave_to_daemon()?;
     if !args.payload_fields.is_empty() {
         bail!("a daemon writes {}: name `payload_fields` in its configuration", dir.display());

@@ -13,12 +13,9 @@ use super::{ExecArgs, Subject, command, make_cgroup, remove_cgroup, summarise, s
 use crate::daemon::unexpected;
 use crate::tally;
 
-pub(super) async fn record(
-    args: &ExecArgs,
-    mut subject: Subject,
-    dir: &Path,
-) -> anyhow::Result<ExitStatus> {
+pub(super) async fn record(args: &ExecArgs, mut subject: Subject) -> anyhow::Result<ExitStatus> {
     args.ledger.leave_to_daemon()?;
+    let dir = args.ledger.dir();
     let cgroup = make_cgroup(&subject.agent)?;
     let request = Request::Watch {
         ledger: dir.canonicalize()?,
@@ -45,7 +42,7 @@ pub(super) async fn record(
     };
     let status = ended?;
     let trace_id = &subject.agent.trace_id;
-    let counts = tally::count(&Paths::new(args.ledger.dir()), first, size, trace_id)?;
+    let counts = tally::count(&Paths::new(dir), first, size, trace_id)?;
     summarise(args, &summary::Recorded::by_daemon(&counts), &counts);
     Ok(status)
 }
