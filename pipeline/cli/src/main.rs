@@ -78,7 +78,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    start_log();
+    // A service says what it does; a command says what is wrong.
+    start_log(if matches!(cli.verb, Verb::Run(_)) { "info" } else { "warn" });
     match cli.verb {
         Verb::Init(args) => {
             exit::finish(init::run(&args, &mut io::stdout().lock()).map(|()| exit::GOOD))
@@ -128,8 +129,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if is_exec { exec::GRAVEN_FAILED } else { exit::USAGE })
 }
 
-fn start_log() {
-    let filter = EnvFilter::try_from_env("GRAVEN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+fn start_log(level: &str) {
+    let filter = EnvFilter::try_from_env("GRAVEN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -5,7 +5,6 @@ mod service;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -18,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::control::Server;
 use crate::ring_thread::{RingThread, cgroup_lookup};
-use crate::tenant::{News, Tenant};
+use crate::tenant::Tenant;
 use crate::watcher::{Post, Watcher};
 use crate::{metrics, privileges};
 
@@ -38,7 +37,6 @@ pub(crate) struct Daemon {
     watcher: Option<Watcher>,
     /// By the ledger's name.
     posts: BTreeMap<String, LedgerPost>,
-    news: News,
     reload_failure: Option<String>,
 }
 
@@ -82,6 +80,7 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let started = daemon.start();
     if started.is_ok() {
+        daemon.greet();
         service::ready();
         tokio::task::spawn_local(service::keep_alive());
     }
@@ -104,6 +103,9 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     service::stopping();
     drop(server);
     let stopped = daemon.stop().await;
+    if stopped.is_ok() {
+        tracing::info!("stopped: everything that was taken in is durable");
+    }
     going.and(stopped)
 }
 
@@ -122,7 +124,6 @@ impl Daemon {
                 None
             }
         };
-        let news = News(Arc::new(Mutex::new(reload::news(path, &config, &[]))));
         let posts = BTreeMap::new();
         Ok(Self {
             path: path.to_owned(),
@@ -131,7 +132,6 @@ impl Daemon {
             tiers,
             watcher,
             posts,
-            news,
             reload_failure: None,
         })
     }
@@ -144,9 +144,21 @@ impl Daemon {
         Ok(())
     }
 
+    /// Says what runs, for whoever reads the log.
+    fn greet(&self) {
+        let Config { control, metrics, ledgers, .. } = &self.config;
+        let watches: usize = ledgers.iter().map(|ledger| ledger.watches.len()).sum();
+        let (version, sha256) = (env!("CARGO_PKG_VERSION"), self.config.sha256());
+        tracing::info!("graven {version}: {} ledgers, {watches} watches, {sha256}", ledgers.len());
+        tracing::info!("listening on {}", control.socket.display());
+        if let Some(metrics) = metrics {
+            tracing::info!("metrics at http://{}/metrics", metrics.listen);
+        }
+    }
+
     /// Opens a ledger, and begins to watch what it asks for.
     fn open(&mut self, settings: &Ledger) -> anyhow::Result<()> {
-        let tenant = Tenant::start(settings.clone(), self.tiers(), self.news.clone())?;
+        let tenant = Tenant::start(settings.clone(), self.tiers(), self.news(&settings.name, &[]))?;
         let ring = self.watcher.as_mut().map(|watcher| RingPost::open(watcher, &tenant, settings));
         let ring = ring.transpose()?;
         if let (Some(watcher), Some(ring)) = (&mut self.watcher, &ring) {

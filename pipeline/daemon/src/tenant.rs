@@ -51,11 +51,13 @@ pub(crate) struct Tenant {
 }
 
 /// What a tenant's life tells of itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Life {
     rebuilds: AtomicU64,
     down: Mutex<Option<String>>,
     last: Mutex<Option<Observer>>,
+    /// What is on record of the configuration in force; each run begins with it.
+    news: Mutex<Value>,
 }
 
 impl Tenant {
@@ -64,7 +66,7 @@ impl Tenant {
     /// # Errors
     ///
     /// If the ledger cannot be opened or the mirror not be written.
-    pub(crate) fn start(settings: Ledger, tiers: Value, news: News) -> anyhow::Result<Self> {
+    pub(crate) fn start(settings: Ledger, tiers: Value, news: Value) -> anyhow::Result<Self> {
         let at = || format!("ledger \"{}\"", settings.name);
         let opened = open(&settings).with_context(at)?;
         let sinks = sinks(&settings).with_context(at)?;
@@ -72,11 +74,15 @@ impl Tenant {
         let (door, running) = watch::channel(None);
         let (mouth, way) = watch::channel(None);
         let (stop, stopping) = watch::channel(false);
-        let life = Arc::<Life>::default();
+        let life = Arc::new(Life {
+            rebuilds: AtomicU64::new(0),
+            down: Mutex::new(None),
+            last: Mutex::new(None),
+            news: Mutex::new(news),
+        });
         let cycle = Cycle {
             settings: settings.clone(),
             tiers,
-            news,
             life: Arc::clone(&life),
             door,
             mouth,
@@ -114,8 +120,11 @@ impl Tenant {
         })
     }
 
-    /// Takes a record of the daemon's own in, if it is at work.
-    pub(crate) async fn record(&self, record: OwnRecord) {
+    /// Puts the configuration that is in force from now on on record; where it is down, its next run begins
+    /// with that.
+    pub(crate) async fn announce(&self, news: Value) {
+        let record = applied(&self.info.origin.to_string(), news.clone());
+        *lock(&self.life.news) = news;
         let Some(running) = self.running.borrow().clone() else { return };
         // Intake may wait for room; the daemon must not.
         let submitted =
@@ -130,12 +139,12 @@ impl Tenant {
 
     /// The newest figures, those of the run before where it is down.
     pub(crate) fn observer(&self) -> Option<Observer> {
-        self.life.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.life.last).clone()
     }
 
     /// Why it is down; `None` where it is at work.
     pub(crate) fn down(&self) -> Option<String> {
-        self.life.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.life.down).clone()
     }
 
     pub(crate) fn rebuilds(&self) -> u64 {
@@ -160,16 +169,6 @@ impl Tenant {
     }
 }
 
-/// What is on record of the configuration in force; each run begins with it.
-#[derive(Debug, Clone)]
-pub(crate) struct News(pub(crate) Arc<Mutex<Value>>);
-
-impl News {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Value> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 fn open(settings: &Ledger) -> Result<OpenedLedger, LedgerError> {
     graven_ledger::open(&settings.dir, &settings.key, clock::unix_s())
 }
@@ -182,8 +181,12 @@ fn sinks(settings: &Ledger) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     Ok(sinks)
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The record that says which configuration is in force.
-pub(crate) fn applied(ledger: &str, detail: Value) -> OwnRecord {
+fn applied(ledger: &str, detail: Value) -> OwnRecord {
     OwnRecord {
         action: "config.applied",
         subject: ("ledger", ledger.to_owned()),
@@ -196,7 +199,6 @@ pub(crate) fn applied(ledger: &str, detail: Value) -> OwnRecord {
 struct Cycle {
     settings: Ledger,
     tiers: Value,
-    news: News,
     life: Arc<Life>,
     door: watch::Sender<Option<Running>>,
     mouth: watch::Sender<Option<Inflow>>,
@@ -217,11 +219,11 @@ impl Cycle {
         };
         let pipeline = Pipeline::start(ledger, run, self.tiers.clone(), sinks, &options);
         let running = Running { intake: pipeline.intake(), counters: pipeline.counters() };
-        if running.intake.record(vec![applied(&origin, self.news.lock().clone())]).is_err() {
+        if running.intake.record(vec![applied(&origin, lock(&self.life.news).clone())]).is_err() {
             tracing::debug!("the graph ended before its first record");
         }
-        *self.life.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipeline.observer());
-        *self.life.down.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.life.last) = Some(pipeline.observer());
+        *lock(&self.life.down) = None;
         self.mouth
             .send_replace(Some(Inflow { intake: pipeline.intake(), losses: pipeline.losses() }));
         self.door.send_replace(Some(running));
@@ -246,7 +248,8 @@ impl Cycle {
                 Err(failure) => failure,
             };
             if let Some(error) = ledger_error(&failure) {
-                tracing::error!(ledger = self.settings.name, %error, "the ledger cannot be written");
+                let error = error.to_string();
+                tracing::error!(ledger = self.settings.name, error, "the ledger cannot be written");
                 return Err(failure.into());
             }
             if clock::mono_ns() - since_ns > STEADY_NS {
@@ -273,7 +276,7 @@ impl Cycle {
                 ?pause,
                 "the graph has failed and is rebuilt"
             );
-            *self.life.down.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            *lock(&self.life.down) = Some(why);
             tokio::select! {
                 () = tokio::time::sleep(*pause) => {}
                 _ = self.stopping.wait_for(|stop| *stop) => return Ok(None),

@@ -13,7 +13,6 @@ use crate::control::{
     Answer, Door, LedgerStatus, Order, RingStatus, Status, TierStatus, WatchOrder,
 };
 use crate::ring_thread::RingLine;
-use crate::tenant::applied;
 
 impl Daemon {
     /// Does what a client asks for. Whoever asked may have gone by the time of the answer.
@@ -128,7 +127,14 @@ impl Daemon {
     pub(super) async fn reload(&mut self) -> Result<Answer, String> {
         let applied = self.apply_file().await.map_err(|error| format!("{error:#}"));
         match &applied {
-            Ok(_) => tracing::info!("the configuration was applied anew"),
+            Ok(Answer::Applied { changes, sha256 }) => {
+                tracing::info!(
+                    changes = changes.len(),
+                    sha256,
+                    "the configuration was applied anew"
+                );
+            }
+            Ok(_) => {}
             Err(error) => {
                 tracing::error!(error, "the configuration was not applied: the old one stays");
             }
@@ -139,7 +145,8 @@ impl Daemon {
 
     /// Where it fails, everything is as it was before.
     async fn apply_file(&mut self) -> anyhow::Result<Answer> {
-        let new = graven_config::load(&self.path)?;
+        let new = graven_config::load(&self.path)
+            .context("nothing was changed: the old configuration stays")?;
         if new.control != self.config.control || new.metrics != self.config.metrics {
             bail!(
                 "[control] and [metrics] change with a restart alone: `systemctl restart graven`"
@@ -160,8 +167,19 @@ impl Daemon {
         })
     }
 
+    /// What `config.applied` says in the ledger of that name: of its own settings alone, since a ledger is one
+    /// tenant's.
+    pub(super) fn news(&self, ledger: &str, changes: &[Change]) -> Value {
+        let own = changes.iter().filter(|change| change.key.ledger.as_deref() == Some(ledger));
+        let changes: Vec<Value> = own.map(|change| change.to_string().into()).collect();
+        Value::object([
+            ("changes", changes.into()),
+            ("file", self.path.display().to_string().into()),
+            ("sha256", self.config.sha256().to_string().into()),
+        ])
+    }
+
     async fn change_to(&mut self, new: Config, changes: &[Change]) -> anyhow::Result<()> {
-        *self.news.lock() = news(&self.path, &new, changes);
         self.config = new;
         let wanted = self.config.ledgers.clone();
         let gone: Vec<String> = self
@@ -183,8 +201,10 @@ impl Daemon {
             if let (Some(watcher), Some(ring)) = (watcher, &post.ring) {
                 watcher.configure(&ring.post, &settings)?;
             }
-            let detail = self.news.lock().clone();
-            post.tenant.record(applied(&post.tenant.info.origin.to_string(), detail)).await;
+            let news = self.news(&settings.name, changes);
+            if let Some(post) = self.posts.get(&settings.name) {
+                post.tenant.announce(news).await;
+            }
         }
         Ok(())
     }
@@ -198,14 +218,4 @@ fn stays(old: &Ledger, new: &Ledger) -> bool {
         bare
     };
     bare(old) == bare(new)
-}
-
-/// What `config.applied` says.
-pub(super) fn news(path: &Path, config: &Config, changes: &[Change]) -> Value {
-    let changes = changes.iter().map(|change| change.to_string().into()).collect();
-    Value::object([
-        ("changes", Value::Array(changes)),
-        ("file", path.display().to_string().into()),
-        ("sha256", config.sha256().to_string().into()),
-    ])
 }
