@@ -8,7 +8,6 @@ use graven_daemon::new_trace_id;
 use graven_ledger::{LedgerError, OpenedLedger, Run};
 use graven_record::Value;
 use graven_sink::Sink;
-use graven_sink_file::FileSink;
 use graven_stages::{HEARTBEAT_S, Pipeline, PipelineOptions, clock, host_name};
 
 use crate::daemon::SocketArgs;
@@ -51,16 +50,14 @@ impl LedgerArgs {
             ledger: ledger.info.origin.to_string(),
             trace_id: new_trace_id(),
         };
-        let mut sinks: Vec<Box<dyn Sink>> = sink.into_iter().collect();
-        if let Some(path) = &self.mirror {
-            if lies_in(path, &self.ledger) {
-                bail!(
-                    "the mirror {} lies in the ledger: name a file elsewhere, at best on another disk",
-                    path.display()
-                );
-            }
-            sinks.push(Box::new(FileSink::open(path)?));
+        if let Some(path) = self.mirror.as_ref().filter(|path| lies_in(path, &self.ledger)) {
+            bail!(
+                "the mirror {} lies in the ledger: name a file elsewhere, at best on another disk",
+                path.display()
+            );
         }
+        let mut sinks = graven_daemon::sinks(self.mirror.as_deref())?;
+        sinks.extend(sink);
         let options =
             PipelineOptions { heartbeat_s: self.heartbeat_s, ..PipelineOptions::default() };
         Ok(Pipeline::start(ledger, run, tiers, sinks, &options))

@@ -21,6 +21,8 @@ pub use daemon::{run, tiers_value};
 pub use feed::{BATCHES_ON_THE_WAY, Feed, Pending};
 pub use ring_thread::{Inflow, RingLine, RingThread, Way, cgroup_lookup};
 
+pub use tenant::sinks;
+
 /// A random UUID in lower case.
 #[must_use]
 pub fn new_trace_id() -> String {

@@ -1,5 +1,6 @@
 //! One ledger at work. Its graph is rebuilt after a failure; its place in the daemon stays.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -69,7 +70,7 @@ impl Tenant {
     pub(crate) fn start(settings: Ledger, tiers: Value, news: Value) -> anyhow::Result<Self> {
         let at = || format!("ledger \"{}\"", settings.name);
         let opened = open(&settings).with_context(at)?;
-        let sinks = sinks(&settings).with_context(at)?;
+        let sinks = sinks(settings.mirror.as_deref()).with_context(at)?;
         let info = opened.info.clone();
         let (door, running) = watch::channel(None);
         let (mouth, way) = watch::channel(None);
@@ -173,9 +174,14 @@ fn open(settings: &Ledger) -> Result<OpenedLedger, LedgerError> {
     graven_ledger::open(&settings.dir, &settings.key, clock::unix_s())
 }
 
-fn sinks(settings: &Ledger) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+/// The destinations beside a ledger.
+///
+/// # Errors
+///
+/// If a destination cannot be opened.
+pub fn sinks(mirror: Option<&Path>) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    if let Some(path) = &settings.mirror {
+    if let Some(path) = mirror {
         sinks.push(Box::new(FileSink::open(path)?));
     }
     Ok(sinks)
@@ -284,7 +290,7 @@ impl Cycle {
             *pause = (*pause * 2).min(BACK_OFF_MAX);
             self.life.rebuilds.fetch_add(1, Ordering::Relaxed);
             match open(&self.settings) {
-                Ok(ledger) => match sinks(&self.settings) {
+                Ok(ledger) => match sinks(self.settings.mirror.as_deref()) {
                     Ok(sinks) => return Ok(Some(self.start(ledger, sinks))),
                     Err(error) => failure = error,
                 },
