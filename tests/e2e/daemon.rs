@@ -443,3 +443,53 @@ fn a_ledger_that_cannot_be_written_ends_the_service() {
     assert!(daemon.log().contains("No space left on device"), "{}", daemon.log());
     other.assert_good();
 }
+
+#[test]
+fn who_runs_already_is_found_and_followed() {
+    if !have_root("the inventory") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let cgroup = Cgroup::new("running");
+    let go = ledger.home().join("go");
+    let script = format!("while [ ! -e {} ]; do sleep 0.05; done; {}", go.display(), mark("after"));
+    let mut early =
+        cgroup.script(&format!("{}; {script}", mark("before"))).spawn().expect("sh runs");
+    let settings = watch("ci", &format!("cgroups = [\"{}\"]", cgroup.below()));
+    wait_for("the first mark", || Some(()).filter(|()| cgroup.is_populated()));
+    let daemon = Daemon::start(&[(&ledger, &settings)], "");
+    fs::write(&go, "").expect("a sign");
+    assert!(early.wait().expect("it ends").success());
+    assert_eq!(daemon.stop(), 0);
+    assert!(has_mark(&ledger, "after"), "it is followed from the start of the daemon on");
+    let pid = Value::from(early.id());
+    let found = actions(&ledger, "process.found");
+    let own: Vec<_> = found.iter().filter(|record| record["process"]["pid"] == pid).collect();
+    assert_eq!(own.len(), 1, "{found:#?}");
+    assert_eq!(own[0]["detail"]["reason"], "inventory");
+    assert_eq!(own[0]["detail"]["argv"][0], "sh");
+    ledger.assert_good();
+}
+
+#[test]
+fn an_excluded_cgroup_is_counted_and_not_recorded() {
+    if !have_root("an exclusion") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let outer = Cgroup::new("outer");
+    let inner = Cgroup::named(&format!("{}/inner", &outer.below()[1..]));
+    let targets =
+        format!("cgroups = [\"{}\"]\nexclude_cgroups = [\"{}\"]", outer.below(), inner.below());
+    let daemon = Daemon::start(&[(&ledger, &watch("ci", &targets))], "");
+    inner.run(&mark("inside"));
+    outer.run(&mark("outside"));
+    assert_eq!(daemon.stop(), 0);
+    assert!(has_mark(&ledger, "outside"), "control: around the exclusion all is recorded");
+    assert!(!has_mark(&ledger, "inside"));
+    let left_out = actions(&ledger, "capture.left_out");
+    let opens: u64 =
+        left_out.iter().filter_map(|it| it.pointer("/detail/by/filter/openat")?.as_u64()).sum();
+    assert!(opens > 0, "{left_out:#?}");
+    ledger.assert_good();
+}

@@ -212,6 +212,11 @@ impl Cgroup {
         format!("/{}", self.0.strip_prefix(mount()).expect("below the mount").display())
     }
 
+    pub(super) fn is_populated(&self) -> bool {
+        let events = fs::read_to_string(self.0.join("cgroup.events")).expect("its state");
+        events.contains("populated 1")
+    }
+
     /// A shell script that runs in it.
     pub(super) fn script(&self, script: &str) -> Command {
         let mut command = Command::new("sh");
