@@ -1,5 +1,6 @@
 //! The service: what it holds, what it does every second, and how it starts, changes and ends.
 
+mod orders;
 mod reload;
 mod service;
 
