@@ -3,10 +3,12 @@
 mod rig;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixDatagram;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -401,7 +403,7 @@ fn a_graph_that_failed_is_rebuilt() {
 }
 
 #[test]
-fn a_ledger_that_cannot_be_written_ends_the_service() {
+fn a_ledger_that_cannot_be_written_is_down_alone_and_comes_back() {
     if !have_root("a full disk") {
         return;
     }
@@ -414,13 +416,16 @@ fn a_ledger_that_cannot_be_written_ends_the_service() {
         full.home().display()
     );
     let enter = format!(
-        "mount -t tmpfs -o size=2m none {1} && cp -r {0} {1}/ledger && mount --bind {1}/ledger {0} && exec {GRAVEN} run --config \"$0\"",
+        "mount -t tmpfs -o size=6m none {1} && cp -r {0} {1}/ledger && head -c 4m /dev/zero > {1}/filler && mount --bind {1}/ledger {0} && exec {GRAVEN} run --config \"$0\"",
         full.path().display(),
         disk.display()
     );
     fs::write(full.home().join("enter"), enter).expect("a script");
-    let mut daemon = Daemon::spawn(&[(&full, ""), (&other, "")], "", &before);
+    let daemon = Daemon::spawn(&[(&full, ""), (&other, "")], "", &before);
     wait_for("the daemon", || daemon.graven(&["status"]).status.code().filter(|code| *code < 2));
+    let inside = |path: &std::path::Path| {
+        PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), path.display()))
+    };
     let events = full.home().join("events");
     fs::write(&events, format!("{EVENT}\n").repeat(20_000)).expect("events");
     let small = other.home().join("events");
@@ -428,20 +433,238 @@ fn a_ledger_that_cannot_be_written_ends_the_service() {
     let socket = daemon.socket();
     let append = |ledger: &Ledger, file: &std::path::Path| {
         let mut command = ledger.command(&["append", "--receipts", "--ledger"]);
-        command
-            .arg(ledger.path())
-            .arg(file)
-            .env("GRAVEN_SOCKET", &socket)
-            .output()
-            .expect("graven runs")
+        command.arg(ledger.path()).arg(file).env("GRAVEN_SOCKET", &socket);
+        command.output().expect("graven runs")
     };
-    let control = append(&other, &small);
-    assert!(control.status.success(), "{}", text(&control));
     let appended = append(&full, &events);
     assert!(!appended.status.success(), "the disk holds a part of it: {}", text(&appended));
-    assert_eq!(daemon.wait(), Some(3), "input or output failed");
-    assert!(daemon.log().contains("No space left on device"), "{}", daemon.log());
+    let down = wait_for("the failure", || {
+        daemon.status()["ledgers"][0]["down"].as_str().map(str::to_owned)
+    });
+    assert!(down.contains("No space left on device"), "{down}");
+    let control = append(&other, &small);
+    assert!(control.status.success(), "the other goes on: {}", text(&control));
+    let receipts = String::from_utf8_lossy(&appended.stdout).lines().count();
+
+    fs::remove_file(inside(&disk.join("filler"))).expect("room again");
+    wait_for("the ledger", || daemon.status()["ledgers"][0]["down"].is_null().then_some(()));
+    let again = append(&full, &small);
+    assert!(again.status.success(), "{}", text(&again));
+    let copied = full.home().join("copied");
+    let copy = Command::new("cp").arg("-r").arg(inside(&full.path())).arg(&copied).status();
+    assert!(copy.expect("cp runs").success());
+    assert_eq!(daemon.stop(), 0);
+    let verdict = full.graven(&["verify", "copied", "--key", "ledger.vkey"]);
+    assert!(verdict.status.success(), "{}", text(&verdict));
+    let kept = fs::read_dir(copied.join("segments")).expect("segments");
+    let kept: usize = kept
+        .map(|entry| fs::read_to_string(entry.expect("a file").path()).expect("text"))
+        .map(|text| text.matches("trade.amended").count())
+        .sum();
+    assert!(
+        kept > receipts,
+        "{kept} events stand, {receipts} were acknowledged, and one more since"
+    );
     other.assert_good();
+}
+
+#[test]
+fn a_watch_may_move_from_one_ledger_to_another() {
+    if !have_root("a moved watch") {
+        return;
+    }
+    let (one, two) = (Ledger::new(), Ledger::new());
+    let cgroup = Cgroup::new("moving");
+    let target = watch("ci", &format!("cgroups = [\"{}\"]", cgroup.below()));
+    let daemon = Daemon::start(&[(&one, ""), (&two, &target)], "");
+    cgroup.run(&mark("first"));
+    // To a ledger that comes earlier, and back.
+    daemon.reconfigure(&[(&one, &target), (&two, "")], "");
+    assert_eq!(code(daemon.graven(&["reload"]).status), 0);
+    cgroup.run(&mark("second"));
+    daemon.reconfigure(&[(&one, ""), (&two, &target)], "");
+    assert_eq!(code(daemon.graven(&["reload"]).status), 0);
+    cgroup.run(&mark("third"));
+    assert_eq!(daemon.stop(), 0);
+    let marks = |ledger: &Ledger| ["first", "second", "third"].map(|name| has_mark(ledger, name));
+    assert_eq!(marks(&two), [true, false, true]);
+    assert_eq!(marks(&one), [false, true, false]);
+    one.assert_good();
+    two.assert_good();
+}
+
+/// A command that leaves one mark, waits for a sign, and leaves another.
+fn two_marks(ledger: &Ledger) -> String {
+    let home = ledger.home().display();
+    format!(
+        "{}; touch {home}/at-it; while [ ! -e {home}/go ]; do sleep 0.02; done; {}",
+        mark("early"),
+        mark("late")
+    )
+}
+
+#[test]
+fn a_reload_loses_no_call_of_a_command_that_runs() {
+    if !have_root("a reload under a command") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let mut client = ledger.command(&["exec", "--", "sh", "-c", &two_marks(&ledger)]);
+    let mut client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
+    wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+    daemon.reconfigure(&[(&ledger, "heartbeat_s = 30")], "");
+    let reloaded = daemon.graven(&["reload"]);
+    assert_eq!(code(reloaded.status), 0, "{}", text(&reloaded));
+    fs::write(ledger.home().join("go"), "").expect("a sign");
+    assert!(client.wait().expect("it ends").success());
+    assert_eq!(daemon.stop(), 0);
+    assert!(has_mark(&ledger, "early") && has_mark(&ledger, "late"));
+    assert_eq!(actions(&ledger, "pipeline.started").len(), 2, "the graph began anew");
+    assert_eq!(actions(&ledger, "gap"), [] as [Value; 0]);
+    ledger.assert_good();
+}
+
+#[test]
+fn a_service_that_stops_takes_its_commands_along_and_records_their_end() {
+    if !have_root("a stop under a command") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let mut client = ledger.command(&["exec", "--", "sh", "-c", &two_marks(&ledger)]);
+    let mut client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
+    wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+    assert_eq!(daemon.stop(), 0);
+    assert!(!client.wait().expect("it ends").success(), "the command was killed");
+    fs::write(ledger.home().join("go"), "").expect("a sign");
+    assert!(has_mark(&ledger, "early") && !has_mark(&ledger, "late"));
+    let killed = actions(&ledger, "process.exited");
+    assert!(
+        killed.iter().any(|it| it["detail"]["signal"] == 9),
+        "its end is on record: {killed:#?}"
+    );
+    assert!(actions(&ledger, "gap").is_empty());
+    ledger.assert_good();
+}
+
+#[test]
+fn a_command_that_is_to_go_on_is_recorded_to_its_end() {
+    if !have_root("a command that goes on") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let script = format!("{}; touch over", two_marks(&ledger));
+    let mut client = ledger.command(&["exec", "--keep-going", "--", "sh", "-c", &script]);
+    let mut client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
+    wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+    client.kill().expect("it runs");
+    client.wait().expect("it ends");
+    fs::write(ledger.home().join("go"), "").expect("a sign");
+    wait_for("the command's end", || ledger.home().join("over").exists().then_some(()));
+    assert_eq!(daemon.stop(), 0);
+    assert!(has_mark(&ledger, "early") && has_mark(&ledger, "late"));
+    ledger.assert_good();
+}
+
+#[test]
+fn nothing_that_is_asked_brings_the_service_down() {
+    if !have_root("bad requests") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let cgroup = Cgroup::new("asked");
+    let inode = fs::metadata(cgroup.path()).expect("a cgroup").ino();
+    let good = serde_json::json!({
+        "ask": "watch", "ledger": ledger.path().canonicalize().expect("a path"), "agent": "a",
+        "trace_id": "6f9619ff-8b86-4011-b42d-00cf4fc964ff", "cgroup": cgroup.path(), "cgroup_id": inode,
+        "keep_going": false,
+    });
+    let ask = |bytes: &[u8]| {
+        let mut stream = UnixStream::connect(daemon.socket()).expect("it listens");
+        stream.write_all(bytes).expect("it reads");
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().expect("a descriptor"))
+            .read_line(&mut line)
+            .expect("an answer");
+        (stream, line)
+    };
+    let ask_with = |name: &str, value: Value| {
+        let mut request = good.clone();
+        request["trace_id"] = "6f9619ff-8b86-4011-b42d-00cf4fc96500".into();
+        request[name] = value;
+        ask(format!("{request}\n").as_bytes()).1
+    };
+    let (held, answer) = ask(format!("{good}\n").as_bytes());
+    assert!(answer.contains("ready"), "control: {answer}");
+    assert!(ask(format!("{good}\n").as_bytes()).1.contains("at work already"));
+    drop(held);
+    wait_for("the watch's end", || {
+        let (stream, answer) = ask(format!("{good}\n").as_bytes());
+        drop(stream);
+        answer.contains("ready").then_some(())
+    });
+    let up = cgroup.path().join("../../../../../etc");
+    for (name, value, why) in [
+        ("cgroup", up.to_str().expect("text").into(), "is no cgroup below"),
+        ("cgroup", "/etc".into(), "is no cgroup below"),
+        (
+            "cgroup",
+            cgroup.path().join("none").to_str().expect("text").into(),
+            "is not the same cgroup",
+        ),
+        ("cgroup_id", 1.into(), "is not the same cgroup"),
+        ("trace_id", "no uuid".into(), "no UUID"),
+        ("agent", "".into(), "bytes: use 1 to"),
+        ("agent", "x".repeat(5_000).into(), "bytes: use 1 to"),
+        ("ledger", "/nonexistent".into(), "is none of the daemon's ledgers"),
+        ("colour", "red".into(), "none that this version knows"),
+    ] {
+        let answer = ask_with(name, value);
+        assert!(answer.contains("failed") && answer.contains(why), "{name}: {answer}");
+    }
+    for garbage in [&b"\n"[..], b"{\n", b"\xff\xfe\n", &vec![b'x'; 70_000]] {
+        assert!(ask(garbage).1.contains("failed"));
+    }
+    assert_eq!(code(daemon.graven(&["status"]).status), 0);
+    assert_eq!(daemon.stop(), 0);
+    ledger.assert_good();
+}
+
+#[test]
+fn what_is_appended_across_a_reload_is_kept_or_refused() {
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let mut client = ledger.command(&["append", "--receipts"]);
+    let client = client.env("GRAVEN_SOCKET", daemon.socket());
+    let mut client = client
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("graven starts");
+    let mut feed = client.stdin.take().expect("a pipe");
+    writeln!(feed, "{EVENT}").expect("it reads");
+    wait_for("the first", || (actions(&ledger, "trade.amended").len() == 1).then_some(()));
+    daemon.reconfigure(&[(&ledger, "heartbeat_s = 30")], "");
+    assert_eq!(code(daemon.graven(&["reload"]).status), 0);
+    writeln!(feed, "{EVENT}").expect("it reads");
+    drop(feed);
+    let output = client.wait_with_output().expect("it ends");
+    assert_eq!(daemon.stop(), 0);
+    let (kept, told) = (
+        actions(&ledger, "trade.amended").len(),
+        output.stdout.split(|it| *it == b'\n').count() - 1,
+    );
+    assert_eq!(kept, told, "what is kept is acknowledged: {}", text(&output));
+    assert!(
+        kept == 2 || !output.status.success(),
+        "and what is not is no success: {}",
+        text(&output)
+    );
+    ledger.assert_good();
 }
 
 #[test]

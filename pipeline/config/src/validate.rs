@@ -166,10 +166,13 @@ impl Checks {
     }
 
     fn watch(&mut self, raw: RawWatch, key: &Key) -> Watch {
-        self.watches += 1;
+        // The kernel keeps an exclusion as a watch of its own.
+        self.watches += 1 + usize::from(!raw.exclude_cgroups.is_empty());
         if self.watches > WATCHES_MAX {
             let what = format!("this is watch {} of the file", self.watches);
-            let remedy = format!("use at most {WATCHES_MAX}: put some of them together");
+            let remedy = format!(
+                "use at most {WATCHES_MAX}, where one with `exclude_cgroups` counts twice: put some together"
+            );
             self.findings.note(key, Fault::new(what, remedy));
         }
         if raw.cgroups.is_empty() && raw.units.is_empty() && raw.executables.is_empty() {

@@ -12,7 +12,7 @@ use graven_stages::Figures;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ControlError};
-pub(crate) use server::{Door, Order, Server, WatchOrder};
+pub(crate) use server::{Door, Ending, Order, Server, WatchOrder};
 
 /// Where the socket is unless the configuration says otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/graven/control.sock";
@@ -48,6 +48,10 @@ pub enum Request {
         trace_id: String,
         /// The cgroup's directory.
         cgroup: PathBuf,
+        /// Its inode: daemon and client must mean the same one.
+        cgroup_id: u64,
+        /// Let what runs in it go on if the client closes its side before that has ended; it stays watched.
+        keep_going: bool,
     },
 }
 
@@ -84,6 +88,11 @@ pub enum Answer {
         line: u64,
         /// What is wrong.
         error: String,
+    },
+    /// The watch is about to end: kill what runs, then close your side as usual.
+    Ending {
+        /// Why.
+        why: String,
     },
     /// All of it is durable.
     Done {

@@ -1,11 +1,14 @@
 //! The service: what it holds, what it does every second, and how it starts, changes and ends.
 
+mod clients;
 mod orders;
 mod reload;
 mod service;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -16,14 +19,23 @@ use graven_stages::{Agents, KernelSource, clock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::control::Server;
+use crate::control::{Order, Server};
 use crate::ring_thread::{RingThread, cgroup_lookup};
 use crate::tenant::Tenant;
 use crate::watcher::{Post, Watcher};
 use crate::{metrics, privileges};
+use clients::Clients;
 
 /// How often names are looked up anew, rates sampled, and the service manager told that all is well.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// How long clients may take to end their commands before the service does, and how long that may take.
+const CLIENTS: Duration = Duration::from_secs(10);
+const CLIENTS_KILLED: Duration = Duration::from_secs(5);
+
+/// How often, and how far apart, it is looked whether ended watches have made room for new ones.
+const RELEASE_TRIES: u32 = 100;
+const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Orders of clients that may wait.
 const ORDERS: usize = 16;
@@ -39,6 +51,11 @@ pub(crate) struct Daemon {
     /// By the ledger's name.
     posts: BTreeMap<String, LedgerPost>,
     reload_failure: Option<String>,
+    clients: Clients,
+    stopping: bool,
+    /// Why no configuration is in force, after a reload that could not be undone.
+    broken: Option<anyhow::Error>,
+    beaten: Arc<AtomicU64>,
 }
 
 /// A ledger with its ring.
@@ -79,11 +96,11 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let started = daemon.start();
+    let started = daemon.start().await;
     if started.is_ok() {
         daemon.greet();
         service::ready();
-        tokio::task::spawn_local(service::keep_alive());
+        tokio::task::spawn_local(service::keep_alive(Arc::clone(&daemon.beaten)));
     }
     let mut beat = tokio::time::interval(BEAT);
     let mut going = started;
@@ -93,16 +110,12 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
             _ = hang_up.recv() => { drop(daemon.reload().await); Ok(()) }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = beat.tick() => {
-                if daemon.has_ended() {
-                    break;
-                }
-                daemon.beat()
-            }
+            _ = beat.tick() => daemon.beat(),
         };
     }
     service::stopping();
     drop(server);
+    daemon.see_clients_off(&mut ordered).await;
     let stopped = daemon.stop().await;
     if stopped.is_ok() {
         tracing::info!("stopped: everything that was taken in is durable");
@@ -134,15 +147,39 @@ impl Daemon {
             watcher,
             posts,
             reload_failure: None,
+            clients: Clients::default(),
+            stopping: false,
+            broken: None,
+            beaten: Arc::default(),
         })
     }
 
     /// Opens every ledger, then watches.
-    fn start(&mut self) -> anyhow::Result<()> {
+    async fn start(&mut self) -> anyhow::Result<()> {
         for settings in self.config.ledgers.clone() {
             self.open(&settings)?;
         }
-        Ok(())
+        self.watch_all().await
+    }
+
+    /// Watches what the ledgers in force ask for, and no longer what they do not.
+    async fn watch_all(&mut self) -> anyhow::Result<()> {
+        let Self { watcher: Some(watcher), posts, .. } = self else { return Ok(()) };
+        let rings = || {
+            let with_ring = posts.values().filter_map(|it| it.ring.as_ref().map(|ring| (it, ring)));
+            with_ring.map(|(it, ring)| (&ring.post, &it.tenant.settings))
+        };
+        rings().try_for_each(|(post, settings)| watcher.retire(post, settings))?;
+        let wanted: usize = rings().map(|(post, settings)| watcher.wanted(post, settings)).sum();
+        // An index is free again once its last record is out of its ring: a matter of milliseconds.
+        for _ in 0..RELEASE_TRIES {
+            if watcher.room() >= wanted {
+                break;
+            }
+            tokio::time::sleep(RELEASE_PAUSE).await;
+        }
+        rings().try_for_each(|(post, settings)| watcher.install(post, settings))?;
+        watcher.follow()
     }
 
     /// Says what runs, for whoever reads the log.
@@ -157,14 +194,11 @@ impl Daemon {
         }
     }
 
-    /// Opens a ledger, and begins to watch what it asks for.
+    /// Opens a ledger and its ring; nothing is watched for it yet.
     fn open(&mut self, settings: &Ledger) -> anyhow::Result<()> {
         let tenant = Tenant::start(settings.clone(), self.tiers(), self.news(&settings.name, &[]))?;
         let ring = self.watcher.as_mut().map(|watcher| RingPost::open(watcher, &tenant, settings));
         let ring = ring.transpose()?;
-        if let (Some(watcher), Some(ring)) = (&mut self.watcher, &ring) {
-            watcher.configure(&ring.post, settings)?;
-        }
         self.posts.insert(settings.name.clone(), LedgerPost { tenant, ring });
         Ok(())
     }
@@ -187,26 +221,45 @@ impl Daemon {
         tiers_value(&self.tiers)
     }
 
-    /// True once a ledger or its ring has ended of itself: then the service ends, so that nothing runs on
-    /// half-recorded. [`Self::stop`] tells why.
-    fn has_ended(&self) -> bool {
-        self.posts.values().any(|LedgerPost { tenant, ring }| {
-            tenant.has_ended() || ring.as_ref().is_some_and(|ring| ring.thread.has_ended())
-        })
-    }
-
     /// What is done every second.
     fn beat(&mut self) -> anyhow::Result<()> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
         for post in self.posts.values_mut() {
             if let Some(observer) = post.tenant.observer() {
                 let figures = observer.figures();
                 post.tenant.rates.sample(clock::mono_ns(), figures.records, figures.bytes);
             }
         }
+        for (name, post) in &self.posts {
+            if post.ring.as_ref().is_some_and(|ring| ring.thread.has_ended()) {
+                // Why, the end of the thread tells.
+                bail!("the ring of ledger \"{name}\" is no longer read");
+            }
+        }
         if let Some(watcher) = &mut self.watcher {
             watcher.follow()?;
         }
+        self.look_after_clients()?;
+        self.beaten.store(clock::mono_ns(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Has the clients end their commands while these are still recorded.
+    async fn see_clients_off(&mut self, ordered: &mut mpsc::Receiver<Order>) {
+        self.stopping = true;
+        self.warn_clients();
+        for patience in [CLIENTS, CLIENTS_KILLED] {
+            let deadline = tokio::time::Instant::now() + patience;
+            while self.clients_waiting(None) > 0 {
+                tokio::select! {
+                    Some(order) = ordered.recv() => self.obey(order).await,
+                    () = tokio::time::sleep_until(deadline) => break,
+                }
+            }
+            self.kill_for_clients();
+        }
     }
 
     async fn stop(mut self) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use graven_ledger::{LineReader, ReadLine};
 use graven_record::ValueError;
 use graven_record::event::{Admission, EVENT_LINE_BYTES_MAX, Event};
@@ -17,6 +17,9 @@ use crate::control::Answer;
 
 /// Batches that may be on their way before the reader waits for acknowledgements.
 pub const BATCHES_ON_THE_WAY: usize = 64;
+
+/// A graph has ended under a feed.
+const STOPPED: &str = "the ledger has stopped: what was not acknowledged is not in it";
 
 /// What becomes of one batch, once it is known.
 pub type Pending = oneshot::Receiver<Acknowledgement>;
@@ -49,11 +52,11 @@ impl<R: Read> Feed<R> {
     ///
     /// # Errors
     ///
-    /// If the input cannot be read.
+    /// If the input cannot be read, or the graph ends before it does.
     pub fn run(mut self, submitted: &mpsc::Sender<Pending>) -> anyhow::Result<()> {
         loop {
             // Before waiting for more input, what has come is sent on its way.
-            if !self.lines.has_line() && !self.flush(submitted) {
+            if !self.lines.has_line() && !self.flush(submitted)? {
                 return Ok(());
             }
             self.line += 1;
@@ -74,14 +77,14 @@ impl<R: Read> Feed<R> {
                 Some((_, ReadLine::Overlong(bytes))) => Some(ValueError::at("", overlong(bytes))),
             };
             let open = match refused {
-                Some(error) => self.refuse(submitted, error) && !self.strict,
-                None => self.batch.lines.len() < BATCH_BYTES_MAX / 2 || self.flush(submitted),
+                Some(error) => self.refuse(submitted, error)? && !self.strict,
+                None => self.batch.lines.len() < BATCH_BYTES_MAX / 2 || self.flush(submitted)?,
             };
             if !open {
                 return Ok(());
             }
         }
-        self.flush(submitted);
+        self.flush(submitted)?;
         Ok(())
     }
 
@@ -104,7 +107,7 @@ impl<R: Read> Feed<R> {
             while let Some(pending) = batches.blocking_recv() {
                 told = pending
                     .blocking_recv()
-                    .context("the ledger has stopped: what was not acknowledged may be lost")
+                    .context(STOPPED)
                     .and_then(|acknowledgement| Ok(tell(acknowledgement)?));
                 if told.is_err() {
                     break;
@@ -118,17 +121,21 @@ impl<R: Read> Feed<R> {
     }
 
     /// Sends a refusal down the same way as the answers, so that all are told in order.
-    fn refuse(&mut self, submitted: &mpsc::Sender<Pending>, error: ValueError) -> bool {
+    fn refuse(
+        &mut self,
+        submitted: &mpsc::Sender<Pending>,
+        error: ValueError,
+    ) -> anyhow::Result<bool> {
         let rejected = vec![Rejection { line: self.line, error }];
         let (answer, answered) = oneshot::channel();
         drop(answer.send(Acknowledgement { accepted: Vec::new(), rejected }));
-        self.flush(submitted) && submitted.blocking_send(answered).is_ok()
+        Ok(self.flush(submitted)? && submitted.blocking_send(answered).is_ok())
     }
 
-    /// Sends what has come; false once nobody takes it any more.
-    fn flush(&mut self, submitted: &mpsc::Sender<Pending>) -> bool {
+    /// Sends what has come; false once nobody wants to hear of it any more.
+    fn flush(&mut self, submitted: &mpsc::Sender<Pending>) -> anyhow::Result<bool> {
         if self.batch.ends.is_empty() {
-            return true;
+            return Ok(true);
         }
         let batch = EventBatch {
             mono_ns: clock::mono_ns(),
@@ -136,8 +143,8 @@ impl<R: Read> Feed<R> {
             ..std::mem::take(&mut self.batch)
         };
         match self.intake.submit_acknowledged(Raw::Events(batch)) {
-            Ok(answered) => submitted.blocking_send(answered).is_ok(),
-            Err(Closed) => false,
+            Ok(answered) => Ok(submitted.blocking_send(answered).is_ok()),
+            Err(Closed) => bail!(STOPPED),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that empties a ring of the kernel's into the graph.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use graven_capture::{Cgroup2, Ring};
-use graven_stages::{
-    Acknowledgement, CgroupLookup, Closed, Intake, KernelSource, Losses, Raw, clock,
-};
+use graven_stages::{Acknowledgement, CgroupLookup, Intake, KernelSource, Losses, Raw, clock};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{oneshot, watch};
 
@@ -118,6 +116,7 @@ impl RingThread {
             way,
             orders: received,
             gauge: Arc::clone(&gauge),
+            outbox: VecDeque::new(),
             flushes: Vec::new(),
             ticked: Since(clock::mono_ns()),
             counted: Since(clock::mono_ns()),
@@ -206,6 +205,8 @@ struct Drain {
     way: Way,
     orders: Receiver<Order>,
     gauge: Arc<Gauge>,
+    /// What no graph has taken yet.
+    outbox: VecDeque<Raw>,
     flushes: Vec<oneshot::Sender<oneshot::Receiver<Acknowledgement>>>,
     ticked: Since,
     counted: Since,
@@ -241,9 +242,11 @@ impl Drain {
             };
             match self.turn(&inflow) {
                 Ok(0) if stopping => return self.finish(&inflow).or_else(Failure::unless_closed),
-                Ok(_) => {}
-                // The graph has failed; what was on its way is covered by the gap that its successor writes.
-                Err(Failure::Closed) => drop(self.source.take()),
+                // There is no successor to wait for.
+                Err(Failure::Closed) if stopping => return Ok(()),
+                // What the graph did not take its successor gets; what it took and did not make durable is
+                // covered by the gap that its successor writes.
+                Ok(_) | Err(Failure::Closed) => {}
                 Err(Failure::Capture(error)) => return Err(error),
             }
         }
@@ -254,7 +257,8 @@ impl Drain {
         let now_ns = clock::mono_ns();
         let records = self.poll(inflow)?;
         if self.ticked.is_due(now_ns, TICK_NS) {
-            inflow.intake.record(self.source.tick())?;
+            let gaps = self.source.tick();
+            self.send(inflow, Raw::Own(gaps))?;
         }
         if self.counted.is_due(now_ns, COUNT_NS) {
             self.count(inflow)?;
@@ -280,12 +284,27 @@ impl Drain {
         }
     }
 
+    /// Sends a batch after those that wait. One that the graph does not take waits for its successor.
+    fn send(&mut self, inflow: &Inflow, raw: Raw) -> Result<(), Failure> {
+        if raw.bytes_len() > 0 {
+            self.outbox.push_back(raw);
+        }
+        while let Some(raw) = self.outbox.pop_front() {
+            if let Err(raw) = inflow.intake.offer(raw) {
+                self.outbox.push_front(raw);
+                return Err(Failure::Closed);
+            }
+        }
+        Ok(())
+    }
+
     /// Whoever waits for what was in the ring gets word once the last batch is durable.
     fn flushed(&mut self, inflow: &Inflow) {
-        for flush in self.flushes.drain(..) {
-            if let Ok(durable) = inflow.intake.submit_acknowledged(Raw::Own(Vec::new())) {
-                drop(flush.send(durable));
-            }
+        while let Some(flush) = self.flushes.pop() {
+            let Ok(durable) = inflow.intake.submit_acknowledged(Raw::Own(Vec::new())) else {
+                return self.flushes.push(flush);
+            };
+            drop(flush.send(durable));
         }
     }
 
@@ -312,34 +331,34 @@ impl Drain {
     /// Takes over what is in the ring; returns the number of records.
     fn poll(&mut self, inflow: &Inflow) -> Result<usize, Failure> {
         self.gauge.pending_bytes.store(self.ring.pending_bytes(), Ordering::Relaxed);
-        let mut submitted = Ok(());
-        let Self { ring, source, .. } = self;
+        let Self { ring, source, outbox, .. } = self;
         let records = ring.poll(POLL, |bytes| {
             source.push(bytes);
-            if submitted.is_ok()
-                && let Some(batch) = source.take_full()
-            {
-                submitted = inflow.intake.submit(Raw::Kernel(batch));
+            let Some(batch) = source.take_full() else { return };
+            let batch = Raw::Kernel(batch);
+            // In order: where one waits, so do those behind it.
+            let taken = if outbox.is_empty() { inflow.intake.offer(batch) } else { Err(batch) };
+            if let Err(batch) = taken {
+                outbox.push_back(batch);
             }
         })?;
-        submitted?;
-        if let Some(batch) = source.take() {
-            inflow.intake.submit(Raw::Kernel(batch))?;
-        }
+        let rest = self.source.take();
+        self.send(inflow, rest.map_or(Raw::Own(Vec::new()), Raw::Kernel))?;
         Ok(records)
     }
 
     fn count(&mut self, inflow: &Inflow) -> Result<(), Failure> {
         let gaps = self.source.count(&self.ring.counters()?, self.ring.recursion_misses()?);
-        inflow.intake.record(gaps)?;
+        self.send(inflow, Raw::Own(gaps))?;
         let left_out = self.source.left_out(&self.ring.left_out()?);
         inflow.losses.set(self.source.losses());
-        Ok(inflow.intake.record(left_out)?)
+        self.send(inflow, Raw::Own(left_out))
     }
 
     fn finish(&mut self, inflow: &Inflow) -> Result<(), Failure> {
         self.count(inflow)?;
-        inflow.intake.record(self.source.finish())?;
+        let last = self.source.finish();
+        self.send(inflow, Raw::Own(last))?;
         self.flushed(inflow);
         Ok(())
     }
@@ -366,12 +385,6 @@ impl Failure {
             Self::Closed => Ok(()),
             Self::Capture(error) => Err(error),
         }
-    }
-}
-
-impl From<Closed> for Failure {
-    fn from(Closed: Closed) -> Self {
-        Self::Closed
     }
 }
 

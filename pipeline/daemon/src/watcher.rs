@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -68,6 +68,8 @@ struct Target {
     /// The directories, with their inodes, that are watched for it now.
     cgroups: Vec<(PathBuf, u64)>,
     waiting: Option<String>,
+    /// Of an executable: whether the kernel knows of it.
+    set: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,26 +108,35 @@ impl Watcher {
         &self.cgroups
     }
 
-    /// Brings the watches of one ledger to what its settings say: those that stay the same stay untouched.
-    pub(crate) fn configure(&mut self, post: &Post, settings: &Ledger) -> anyhow::Result<()> {
-        let wanted: Vec<Origin> = settings
-            .watches
-            .iter()
-            .flat_map(|watch| {
-                let excluded =
-                    (!watch.exclude_cgroups.is_empty()).then(|| Origin::Excluded(watch.clone()));
-                [Some(Origin::Configured(watch.clone())), excluded].into_iter().flatten()
-            })
-            .collect();
+    /// Ends the watches of one ledger that its settings no longer name. Do so for every ledger before
+    /// [`Self::install`]: what one gives up another may take.
+    pub(crate) fn retire(&mut self, post: &Post, settings: &Ledger) -> anyhow::Result<()> {
+        let wanted = origins_of(settings);
         let gone = self.select(|active| {
             active.post.ledger == post.ledger
                 && !matches!(active.origin, Origin::Ordered(_))
                 && !wanted.contains(&active.origin)
         });
-        for index in gone {
-            self.drop_watch(index)?;
-        }
-        for origin in wanted {
+        gone.into_iter().try_for_each(|index| self.drop_watch(index))
+    }
+
+    /// How many watches [`Self::install`] would begin.
+    pub(crate) fn wanted(&self, post: &Post, settings: &Ledger) -> usize {
+        let known = |origin: &Origin| {
+            self.watches.values().any(|it| it.post.ledger == post.ledger && it.origin == *origin)
+        };
+        origins_of(settings).iter().filter(|origin| !known(origin)).count()
+    }
+
+    /// How many watches may be begun.
+    pub(crate) fn room(&mut self) -> usize {
+        self.release();
+        WATCHES - self.watches.len() - self.retired.len()
+    }
+
+    /// Begins the watches of one ledger that its settings name anew; those that stay the same stay untouched.
+    pub(crate) fn install(&mut self, post: &Post, settings: &Ledger) -> anyhow::Result<()> {
+        for origin in origins_of(settings) {
             let known =
                 |active: &Active| active.post.ledger == post.ledger && active.origin == origin;
             if self.watches.values().any(known) {
@@ -151,56 +162,57 @@ impl Watcher {
         Ok(())
     }
 
-    /// Watches a cgroup for a client.
+    /// Watches a cgroup for a client; returns the watch's index.
     pub(crate) fn order(&mut self, post: &Post, order: &WatchOrder) -> anyhow::Result<u32> {
-        let below = order.cgroup.strip_prefix(self.cgroups.mount()).with_context(|| {
-            format!(
-                "{} is no cgroup below {}",
-                order.cgroup.display(),
-                self.cgroups.mount().display()
-            )
+        let WatchOrder { agent: name, trace_id, cgroup, cgroup_id, .. } = order;
+        let mount = self.cgroups.mount();
+        let below = cgroup.strip_prefix(mount).ok().filter(|below| {
+            below.components().all(|part| matches!(part, Component::Normal(_)))
+                && below.components().next().is_some()
+        });
+        let below = below.with_context(|| {
+            format!("{} is no cgroup below the daemon's {}", cgroup.display(), mount.display())
         })?;
-        let name = format!("/{}", below.display());
-        let target = Target::new(TargetKind::Cgroup, name);
-        let origin = Origin::Ordered(order.trace_id.clone());
-        let watched = Watched::new(agent(&order.agent, order.trace_id.clone()), "graven exec");
+        let target = Target::new(TargetKind::Cgroup, format!("/{}", below.display()));
+        let origin = Origin::Ordered(trace_id.clone());
+        if self.watches.values().any(|active| active.origin == origin) {
+            bail!("a watch of the run {trace_id} is at work already");
+        }
+        let watched = Watched::new(agent(name, trace_id.clone()), "graven exec");
         let index = self.add(post, origin, watched, vec![target])?;
-        self.follow()?;
-        Ok(index)
+        let followed = self.follow();
+        let standing = self.watches.get(&index).and_then(|active| active.targets.first());
+        let found = standing.is_some_and(|it| it.cgroups.iter().any(|(_, id)| id == cgroup_id));
+        if let (Ok(()), true) = (&followed, found) {
+            return Ok(index);
+        }
+        self.drop_watch(index)?;
+        followed?;
+        bail!(
+            "{} is not the same cgroup here: the daemon and this command must see one cgroup file system",
+            cgroup.display()
+        )
     }
 
     /// Ends what [`Self::order`] began.
-    pub(crate) fn countermand(&mut self, trace_id: &str) -> anyhow::Result<()> {
-        let ordered = Origin::Ordered(trace_id.to_owned());
-        for index in self.select(|active| active.origin == ordered) {
-            self.drop_watch(index)?;
-        }
-        Ok(())
-    }
-
-    /// The watch and the ledger of a client's order.
-    pub(crate) fn ordered(&self, trace_id: &str) -> Option<(u32, &str)> {
-        let ordered = Origin::Ordered(trace_id.to_owned());
-        let found = self.watches.iter().find(|(_, active)| active.origin == ordered);
-        found.map(|(index, active)| (*index, active.post.ledger.as_str()))
+    pub(crate) fn countermand(&mut self, index: u32) -> anyhow::Result<()> {
+        self.drop_watch(index)
     }
 
     /// Looks where the named cgroups and units are by now. Call it every second or so.
     ///
     /// Cgroups below a watched one need no look: the kernel program follows them by itself.
     pub(crate) fn follow(&mut self) -> anyhow::Result<()> {
-        self.retired.retain(|Retired { index, post, since_ns }| {
-            let over = post.gauge.emptied_ns() > *since_ns;
-            if over {
-                post.agents.remove(*index);
-            }
-            !over
-        });
+        self.release();
         let mut found = false;
         let Self { capture, cgroups, watches, .. } = self;
         for (index, active) in watches {
             for target in &mut active.targets {
-                found |= target.follow(*index, capture, cgroups.mount())?;
+                // One that cannot be watched says so in the status, and holds nobody else up.
+                match target.follow(*index, capture, cgroups.mount()) {
+                    Ok(new) => found |= new,
+                    Err(error) => target.waiting = Some(format!("{error:#}")),
+                }
             }
         }
         if found {
@@ -234,6 +246,7 @@ impl Watcher {
         watched: Watched,
         targets: Vec<Target>,
     ) -> anyhow::Result<u32> {
+        self.release();
         let retired = |index| self.retired.iter().any(|retired| retired.index == index);
         let free = |index: &u32| !self.watches.contains_key(index) && !retired(*index);
         let Some(index) = (0..LIMIT).find(free) else {
@@ -247,9 +260,24 @@ impl Watcher {
         let environment = !watched.environment.is_empty();
         // Before the kernel's first record under this index.
         post.agents.set(index, watched);
-        self.capture.set_watch(index, &KernelWatch { ring: post.slot, recorded, environment })?;
+        let watch = KernelWatch { ring: post.slot, recorded, environment };
+        if let Err(error) = self.capture.set_watch(index, &watch) {
+            post.agents.remove(index);
+            return Err(error.into());
+        }
         self.watches.insert(index, Active { origin, post: post.clone(), targets });
         Ok(index)
+    }
+
+    /// Frees the indices of ended watches whose last record is out of the ring.
+    fn release(&mut self) {
+        self.retired.retain(|Retired { index, post, since_ns }| {
+            let over = post.gauge.emptied_ns() > *since_ns;
+            if over {
+                post.agents.remove(*index);
+            }
+            !over
+        });
     }
 
     fn select(&self, which: impl Fn(&Active) -> bool) -> Vec<u32> {
@@ -258,18 +286,19 @@ impl Watcher {
 
     fn drop_watch(&mut self, index: u32) -> anyhow::Result<()> {
         let Some(active) = self.watches.remove(&index) else { return Ok(()) };
-        for target in &active.targets {
-            if target.kind == TargetKind::Executable {
-                self.capture.unwatch_executable(Path::new(&target.name))?;
-            }
-            for (cgroup, _) in &target.cgroups {
-                self.capture.unwatch_cgroup(cgroup)?;
-            }
-        }
         self.capture.drop_watch(index)?;
         self.retired.push(Retired { index, post: active.post, since_ns: clock::mono_ns() });
         Ok(())
     }
+}
+
+/// The watches that a ledger's settings ask for.
+fn origins_of(settings: &Ledger) -> Vec<Origin> {
+    let of_watch = |watch: &Watch| {
+        let excluded = (!watch.exclude_cgroups.is_empty()).then(|| Origin::Excluded(watch.clone()));
+        [Some(Origin::Configured(watch.clone())), excluded].into_iter().flatten()
+    };
+    settings.watches.iter().flat_map(of_watch).collect()
 }
 
 fn agent(id: &str, trace_id: String) -> Agent {
@@ -306,15 +335,19 @@ fn targets_of(origin: &Origin) -> Vec<Target> {
 
 impl Target {
     fn new(kind: TargetKind, name: String) -> Self {
-        Self { kind, name, cgroups: Vec::new(), waiting: Some("not looked for yet".to_owned()) }
+        let waiting = Some("not looked for yet".to_owned());
+        Self { kind, name, cgroups: Vec::new(), waiting, set: false }
     }
 
     /// Finds it, and has it watched if it is new; true where something was found that may run already.
     fn follow(&mut self, index: u32, capture: &mut Capture, mount: &Path) -> anyhow::Result<bool> {
         if self.kind == TargetKind::Executable {
-            if self.waiting.take().is_some() {
-                capture.watch_executable(Path::new(&self.name), index)?;
+            let path = Path::new(&self.name);
+            if !self.set {
+                capture.watch_executable(path, index)?;
+                self.set = true;
             }
+            self.waiting = (!path.exists()).then(|| "there is no such file now".to_owned());
             return Ok(false);
         }
         let standing = match self.kind {

@@ -67,15 +67,31 @@ impl Intake {
         if records.is_empty() { Ok(()) } else { self.submit(Raw::Own(records)) }
     }
 
+    /// Takes a batch in, waiting for room; gives it back once the graph drains or has failed.
+    ///
+    /// # Errors
+    ///
+    /// The batch.
+    pub fn offer(&self, raw: Raw) -> Result<(), Raw> {
+        self.give(raw, None)
+    }
+
     fn enter(&self, raw: Raw, ack: Option<oneshot::Sender<Acknowledgement>>) -> Result<(), Closed> {
-        let ticket = Ticket { _permit: self.budget.take(raw.bytes_len())?, ack };
+        self.give(raw, ack).map_err(|_| Closed)
+    }
+
+    fn give(&self, raw: Raw, ack: Option<oneshot::Sender<Acknowledgement>>) -> Result<(), Raw> {
+        let Ok(permit) = self.budget.take(raw.bytes_len()) else { return Err(raw) };
+        let ticket = Ticket { _permit: permit, ack };
         let (reply, result) = bounded(1);
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         // Under one lock, so that both queues hold the same order. The sequencer empties `order`
         // whatever happens here, so this waits for no longer than the graph is busy.
-        let Queues { jobs, order } = queues.as_ref().ok_or(Closed)?;
-        order.send(result).map_err(|_| Closed)?;
-        jobs.send(Job { raw, ticket, reply }).map_err(|_| Closed)
+        let Some(Queues { jobs, order }) = queues.as_ref() else { return Err(raw) };
+        if order.send(result).is_err() {
+            return Err(raw);
+        }
+        jobs.send(Job { raw, ticket, reply }).map_err(|refused| refused.into_inner().raw)
     }
 
     /// Closes the door: what is inside drains.

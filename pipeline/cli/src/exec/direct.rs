@@ -66,7 +66,11 @@ async fn watch(
     let ended =
         command::run_to_end(&mut subject.command, cgroup, pipeline.failed(), args.keep_going).await;
     if !args.keep_going {
-        thread.line().end_watch(WATCH).await?;
+        // A graph that fails makes nothing durable any more.
+        tokio::select! {
+            over = thread.line().end_watch(WATCH) => over?,
+            () = pipeline.failed() => {}
+        }
     }
     thread.stop().await?;
     ended

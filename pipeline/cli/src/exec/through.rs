@@ -22,6 +22,8 @@ pub(super) async fn record(args: &ExecArgs, mut subject: Subject) -> anyhow::Res
         agent: subject.agent.id.clone(),
         trace_id: subject.agent.trace_id.clone(),
         cgroup: cgroup.path().to_owned(),
+        cgroup_id: cgroup.id(),
+        keep_going: args.keep_going,
     };
     let mut client = args.ledger.socket().ask(&request).with_context(|| in_use(dir))?;
     let first = match client.answer().with_context(|| in_use(dir))? {
@@ -53,7 +55,7 @@ fn in_use(dir: &Path) -> String {
 
 /// What the daemon says, heard by a thread of its own.
 struct Answers {
-    /// Told once the daemon has said its last word, expected or not.
+    /// Told once the daemon says that the watch is about to end, or has gone.
     early: oneshot::Receiver<()>,
     last: oneshot::Receiver<Result<Answer, ControlError>>,
 }
@@ -61,11 +63,18 @@ struct Answers {
 fn listen(mut client: Client) -> anyhow::Result<Answers> {
     let (word, early) = oneshot::channel();
     let (told, last) = oneshot::channel();
-    std::thread::Builder::new().name("graven-daemon".into()).spawn(move || {
-        let answer = client.answer();
-        // Both are heard by the same run, which may have ended.
-        let _heard = word.send(());
-        drop(told.send(answer));
-    })?;
+    let hear = move || {
+        let mut word = Some(word);
+        loop {
+            let answer = client.answer();
+            // The run that hears both may have ended.
+            let _heard = word.take().map(|word| word.send(()));
+            match answer {
+                Ok(Answer::Ending { why }) => tracing::warn!("the command is ended: {why}"),
+                last => return drop(told.send(last)),
+            }
+        }
+    };
+    std::thread::Builder::new().name("graven-daemon".into()).spawn(hear)?;
     Ok(Answers { early, last })
 }

@@ -1,6 +1,6 @@
 //! The answering end: a thread for each connection, orders to the daemon's own.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -23,6 +23,9 @@ use crate::ring_thread::RingLine;
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 64;
 
+/// Of these, those that stay open for long: feeds of events, and commands.
+const LONG_MAX: usize = 48;
+
 /// How long a client may take to say what it wants.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,11 +36,21 @@ pub(crate) enum Order {
     Reload(oneshot::Sender<Result<Answer, String>>),
     /// The way into a ledger, by its directory.
     Append(PathBuf, oneshot::Sender<Result<Door, String>>),
-    Watch(WatchOrder, oneshot::Sender<Result<u64, String>>),
-    /// The way to the ring of the watch with this trace id, and its index there.
-    Ending(String, oneshot::Sender<Result<(RingLine, u32), String>>),
-    /// Ends the watch with this trace id; everything of it is durable.
-    Unwatch(String, oneshot::Sender<Result<u64, String>>),
+    /// Begins a watch for a client, who is warned over the stream; its index, and the ledger's size.
+    Watch(WatchOrder, UnixStream, oneshot::Sender<Result<(u32, u64), String>>),
+    /// The client of this watch has closed its side.
+    Ending(u32, oneshot::Sender<Result<Ending, String>>),
+    /// Ends this watch; everything of it is durable.
+    Unwatch(u32, oneshot::Sender<Result<u64, String>>),
+}
+
+/// What becomes of a watch whose client has closed its side.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// It ends once all of it is durable and what has left its cgroup is dead.
+    Now(RingLine),
+    /// It goes on until nothing runs in its cgroup.
+    Later,
 }
 
 /// The way into a ledger.
@@ -55,6 +68,8 @@ pub(crate) struct WatchOrder {
     pub(crate) agent: String,
     pub(crate) trace_id: String,
     pub(crate) cgroup: PathBuf,
+    pub(crate) cgroup_id: u64,
+    pub(crate) keep_going: bool,
 }
 
 /// The socket; gone when dropped.
@@ -62,20 +77,25 @@ pub(crate) struct WatchOrder {
 pub(crate) struct Server {
     path: PathBuf,
     listener: UnixListener,
+    _lock: File,
 }
 
 impl Server {
     /// Listens on `path` with mode 0600, in place of a daemon that has gone.
     pub(crate) fn bind(path: &Path) -> anyhow::Result<Self> {
-        if UnixStream::connect(path).is_ok() {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)
+                .with_context(|| format!("failed to make {}", parent.display()))?;
+        }
+        // A socket does not tell whether somebody still answers it; a lock does.
+        let lock = path.with_extension("lock");
+        let lock =
+            File::create(&lock).with_context(|| format!("failed to make {}", lock.display()))?;
+        if lock.try_lock().is_err() {
             bail!(
                 "another daemon listens on {}: stop it, or choose another [control] socket",
                 path.display()
             );
-        }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)
-                .with_context(|| format!("failed to make {}", parent.display()))?;
         }
         // Under its own name only once nobody else can open it.
         let hidden = path.with_extension("new");
@@ -85,7 +105,7 @@ impl Server {
         fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600))
             .and_then(|()| fs::rename(&hidden, path))
             .with_context(|| format!("failed to make {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), listener })
+        Ok(Self { path: path.to_owned(), listener, _lock: lock })
     }
 
     /// Answers, from a thread of its own.
@@ -104,7 +124,8 @@ impl Drop for Server {
 }
 
 fn accept(listener: &UnixListener, orders: &mpsc::Sender<Order>) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let open = Arc::<AtomicUsize>::default();
+    let long = Arc::<AtomicUsize>::default();
     for stream in listener.incoming() {
         let stream = match stream {
             Ok(stream) => stream,
@@ -115,9 +136,10 @@ fn accept(listener: &UnixListener, orders: &mpsc::Sender<Order>) {
                 continue;
             }
         };
-        let (orders, ticket) = (orders.clone(), Ticket::take(&open));
+        let (orders, long) = (orders.clone(), Arc::clone(&long));
+        let ticket = Ticket::take(&open, CONNECTIONS_MAX);
         let serve = move || {
-            let connection = Connection { stream: &stream, orders };
+            let connection = Connection { stream: &stream, orders, long };
             let served = match ticket {
                 Some(_open) => connection.serve(),
                 None => Err(anyhow::anyhow!("{CONNECTIONS_MAX} connections are open: try again")),
@@ -133,13 +155,13 @@ fn accept(listener: &UnixListener, orders: &mpsc::Sender<Order>) {
     }
 }
 
-/// Counts an open connection while it is.
+/// Counts a connection while it is open.
 struct Ticket(Arc<AtomicUsize>);
 
 impl Ticket {
-    fn take(open: &Arc<AtomicUsize>) -> Option<Self> {
+    fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
         let ticket = Self(Arc::clone(open));
-        (open.fetch_add(1, Ordering::Relaxed) < CONNECTIONS_MAX).then_some(ticket)
+        (open.fetch_add(1, Ordering::Relaxed) < max).then_some(ticket)
     }
 }
 
@@ -152,6 +174,7 @@ impl Drop for Ticket {
 struct Connection<'a> {
     stream: &'a UnixStream,
     orders: mpsc::Sender<Order>,
+    long: Arc<AtomicUsize>,
 }
 
 impl Connection<'_> {
@@ -179,8 +202,9 @@ impl Connection<'_> {
                 self.answer(&applied)
             }
             Request::Append { ledger, strict } => self.append(ledger, strict, reader),
-            Request::Watch { ledger, agent, trace_id, cgroup } => {
-                self.watch(WatchOrder { ledger, agent, trace_id, cgroup }, reader)
+            Request::Watch { ledger, agent, trace_id, cgroup, cgroup_id, keep_going } => {
+                let order = WatchOrder { ledger, agent, trace_id, cgroup, cgroup_id, keep_going };
+                self.watch(order, reader)
             }
         }
     }
@@ -203,6 +227,7 @@ impl Connection<'_> {
         strict: bool,
         reader: impl Read + Send,
     ) -> anyhow::Result<()> {
+        let _place = self.place()?;
         let door = self.order(|reply| Order::Append(ledger, reply))?.map_err(anyhow::Error::msg)?;
         let counters = door.counters;
         self.answer(&Answer::Ready { size: counters.size() })?;
@@ -218,27 +243,36 @@ impl Connection<'_> {
     }
 
     fn watch(&self, order: WatchOrder, mut reader: impl Read) -> anyhow::Result<()> {
-        let trace_id = order.trace_id.clone();
-        let size = self.order(|reply| Order::Watch(order, reply))?.map_err(anyhow::Error::msg)?;
+        let _place = self.place()?;
+        let stream = self.stream.try_clone()?;
+        let begun = self.order(|reply| Order::Watch(order, stream, reply))?;
+        let (index, size) = begun.map_err(anyhow::Error::msg)?;
         let told = self.answer(&Answer::Ready { size });
         // Until the client closes its side, or dies.
         let waited = told.and_then(|()| Ok(io::copy(&mut reader, &mut io::sink())?));
-        let ended = self.end(&trace_id);
-        let size =
-            self.order(|reply| Order::Unwatch(trace_id, reply))?.map_err(anyhow::Error::msg)?;
+        let ended = match self.order(|reply| Order::Ending(index, reply))? {
+            Ok(Ending::Later) => return self.answer(&Answer::Done { size }),
+            Ok(Ending::Now(line)) => end(&line, index),
+            Err(error) => Err(anyhow::Error::msg(error)),
+        };
+        let size = self.order(|reply| Order::Unwatch(index, reply))?.map_err(anyhow::Error::msg)?;
         ended?;
         waited?;
         self.answer(&Answer::Done { size })
     }
 
-    /// Waits until everything that a watch has recorded is durable, and nothing of it runs any more.
-    fn end(&self, trace_id: &str) -> anyhow::Result<()> {
-        let ending = self.order(|reply| Order::Ending(trace_id.to_owned(), reply))?;
-        let (line, index) = ending.map_err(anyhow::Error::msg)?;
-        // Here and not in the daemon's own loop, which has others to serve.
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        runtime.block_on(line.end_watch(index))
+    /// A place among the connections that stay open for long: some are kept for the others.
+    fn place(&self) -> anyhow::Result<Ticket> {
+        Ticket::take(&self.long, LONG_MAX)
+            .with_context(|| format!("{LONG_MAX} commands and feeds are connected: try again"))
     }
+}
+
+/// Waits until everything that a watch has recorded is durable, and nothing of it runs any more.
+fn end(line: &RingLine, index: u32) -> anyhow::Result<()> {
+    // Here and not in the daemon's own loop, which has others to serve.
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(line.end_watch(index))
 }
 
 /// Writes one answer and sends it.

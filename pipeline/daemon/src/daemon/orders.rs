@@ -7,8 +7,7 @@ use graven_stages::clock;
 use rustix::fs::statvfs;
 
 use super::{Daemon, LedgerPost, RingPost};
-use crate::control::{Door, LedgerStatus, Order, RingStatus, Status, TierStatus, WatchOrder};
-use crate::ring_thread::RingLine;
+use crate::control::{Door, LedgerStatus, Order, RingStatus, Status, TierStatus};
 
 impl Daemon {
     /// Does what a client asks for. Whoever asked may have gone by the time of the answer.
@@ -20,22 +19,22 @@ impl Daemon {
                 let door = self.door(&ledger);
                 drop(reply.send(door.map_err(|error| format!("{error:#}"))));
             }
-            Order::Watch(order, reply) => {
-                let size = self.watch(&order);
-                drop(reply.send(size.map_err(|error| format!("{error:#}"))));
+            Order::Watch(order, stream, reply) => {
+                let watched = self.watch(order, stream);
+                drop(reply.send(watched.map_err(|error| format!("{error:#}"))));
             }
-            Order::Ending(trace_id, reply) => {
-                let ending = self.ending(&trace_id);
+            Order::Ending(index, reply) => {
+                let ending = self.ending(index);
                 drop(reply.send(ending.map_err(|error| format!("{error:#}"))));
             }
-            Order::Unwatch(trace_id, reply) => {
-                let size = self.unwatch(&trace_id);
+            Order::Unwatch(index, reply) => {
+                let size = self.unwatch(index);
                 drop(reply.send(size.map_err(|error| format!("{error:#}"))));
             }
         }
     }
 
-    fn post_of(&self, ledger: &Path) -> anyhow::Result<&LedgerPost> {
+    pub(super) fn post_of(&self, ledger: &Path) -> anyhow::Result<&LedgerPost> {
         let found = self.posts.values().find(|post| {
             // As a client names it, whatever links led there.
             post.tenant.settings.dir.canonicalize().is_ok_and(|dir| dir == ledger)
@@ -46,39 +45,12 @@ impl Daemon {
         })
     }
 
-    fn door(&self, ledger: &Path) -> anyhow::Result<Door> {
+    pub(super) fn door(&self, ledger: &Path) -> anyhow::Result<Door> {
         let tenant = &self.post_of(ledger)?.tenant;
         tenant.door().with_context(|| {
             let why = tenant.down().unwrap_or_default();
-            format!("ledger \"{}\" is being rebuilt ({why}): try again", tenant.settings.name)
+            format!("ledger \"{}\" is not being written ({why}): try again", tenant.settings.name)
         })
-    }
-
-    fn watch(&mut self, order: &WatchOrder) -> anyhow::Result<u64> {
-        let size = self.door(&order.ledger)?.counters.size();
-        let ring = self.post_of(&order.ledger)?.ring.as_ref();
-        let post = ring.context("this daemon cannot watch: see its log")?.post.clone();
-        let watcher = self.watcher.as_mut().context("this daemon cannot watch: see its log")?;
-        watcher.order(&post, order)?;
-        Ok(size)
-    }
-
-    /// The line to the ring of a client's watch, and the watch's index there.
-    fn ending(&self, trace_id: &str) -> anyhow::Result<(RingLine, u32)> {
-        let watcher = self.watcher.as_ref().context("this daemon cannot watch: see its log")?;
-        let (index, ledger) =
-            watcher.ordered(trace_id).context("the ledger was closed meanwhile")?;
-        let ring = self.posts.get(ledger).and_then(|post| post.ring.as_ref());
-        Ok((ring.context("the ledger has no ring")?.thread.line().clone(), index))
-    }
-
-    /// Ends a client's watch; returns how many records the ledger has.
-    fn unwatch(&mut self, trace_id: &str) -> anyhow::Result<u64> {
-        let watcher = self.watcher.as_mut().context("this daemon cannot watch: see its log")?;
-        let (_, ledger) = watcher.ordered(trace_id).context("the ledger was closed meanwhile")?;
-        let observer = self.posts.get(ledger).and_then(|post| post.tenant.observer());
-        watcher.countermand(trace_id)?;
-        Ok(observer.map_or(0, |observer| observer.figures().size))
     }
 
     pub(super) fn status(&self) -> Status {
@@ -103,7 +75,7 @@ impl Daemon {
         LedgerStatus {
             name: name.clone(),
             dir: tenant.settings.dir.clone(),
-            origin: tenant.info.origin.to_string(),
+            origin: tenant.origin.to_string(),
             down: tenant.down(),
             rebuilds: tenant.rebuilds(),
             records_per_s,

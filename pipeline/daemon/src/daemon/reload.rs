@@ -37,13 +37,29 @@ impl Daemon {
                 "[control] and [metrics] change with a restart alone: `systemctl restart graven`"
             );
         }
+        for ledger in &self.config.ledgers {
+            let name = &ledger.name;
+            let next = new.ledgers.iter().find(|next| next.name == *name);
+            if next.is_some_and(|next| next.ring_bytes != ledger.ring_bytes) {
+                bail!(
+                    "`ring_bytes` of ledger \"{name}\" changes with a restart alone: `systemctl restart graven`"
+                );
+            }
+            let commands = self.clients_waiting(Some(name));
+            if next.is_none() && commands > 0 {
+                bail!(
+                    "{commands} commands of `graven exec` run on ledger \"{name}\": wait for their end"
+                );
+            }
+        }
         let old = self.config.clone();
         let changes = diff(&old, &new);
         if let Err(failure) = self.change_to(new, &changes).await {
             let back = diff(&self.config, &old);
-            self.change_to(old, &back)
-                .await
-                .context("the old configuration could not be restored")?;
+            if let Err(error) = self.change_to(old, &back).await {
+                // Neither the one nor the other is in force: better none than an unknown one.
+                self.broken = Some(error.context("the old configuration could not be restored"));
+            }
             return Err(failure.context("nothing was changed"));
         }
         Ok(Answer::Applied {
@@ -64,43 +80,44 @@ impl Daemon {
         ])
     }
 
+    /// Ledgers that stay keep their rings, and so every task that is followed; their graphs begin anew only
+    /// where that must be. What is watched changes last, and all at once.
     async fn change_to(&mut self, new: Config, changes: &[Change]) -> anyhow::Result<()> {
         self.config = new;
         let wanted = self.config.ledgers.clone();
         let gone: Vec<String> = self
             .posts
-            .values()
-            .filter(|post| !wanted.iter().any(|settings| stays(&post.tenant.settings, settings)))
-            .map(|post| post.tenant.settings.name.clone())
+            .keys()
+            .filter(|name| !wanted.iter().any(|settings| settings.name == **name))
+            .cloned()
             .collect();
+        // Before the others are opened: they may want its directory.
         for name in gone {
             self.close(&name).await?;
         }
         for settings in wanted {
+            let news = self.news(&settings.name, changes);
             let Some(post) = self.posts.get_mut(&settings.name) else {
                 self.open(&settings)?;
                 continue;
             };
-            post.tenant.settings = settings.clone();
-            let (watcher, post) = (self.watcher.as_mut(), &*post);
-            if let (Some(watcher), Some(ring)) = (watcher, &post.ring) {
-                watcher.configure(&ring.post, &settings)?;
-            }
-            let news = self.news(&settings.name, changes);
-            if let Some(post) = self.posts.get(&settings.name) {
+            if needs_new_graph(&post.tenant.settings, &settings) {
+                post.tenant.restart(settings, news).await?;
+            } else {
+                post.tenant.settings = settings;
                 post.tenant.announce(news).await;
             }
         }
-        Ok(())
+        self.watch_all().await
     }
 }
 
-/// Whether a ledger goes on under new settings: all but its watches are as they were.
-fn stays(old: &Ledger, new: &Ledger) -> bool {
+/// Whether more than the watches is to change.
+fn needs_new_graph(old: &Ledger, new: &Ledger) -> bool {
     let bare = |settings: &Ledger| {
         let mut bare = settings.clone();
         bare.watches.clear();
         bare
     };
-    bare(old) == bare(new)
+    bare(old) != bare(new)
 }
