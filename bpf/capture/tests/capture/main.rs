@@ -5,6 +5,7 @@
 mod arguments;
 mod cat;
 mod cgroups;
+mod expected;
 mod families;
 mod processes;
 mod recorder;
