@@ -1,6 +1,7 @@
 //! The kernel program, loaded, and what it is told to watch.
 
 mod expected;
+mod follower;
 mod kernel;
 mod keys;
 mod reader;

@@ -7,6 +7,7 @@ mod cat;
 mod cgroups;
 mod expected;
 mod families;
+mod follower;
 mod processes;
 mod recorder;
 mod rig;
