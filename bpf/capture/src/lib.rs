@@ -24,7 +24,7 @@ pub use capture::{
 };
 pub use graven_abi::CallSet;
 
-pub use cgroup::{AgentCgroup, Cgroup2, CgroupPaths};
+pub use cgroup::{AgentCgroup, COMMAND_PREFIX, Cgroup2, CgroupPaths};
 #[cfg(feature = "bench")]
 pub use empty::EmptyPair;
 pub use error::CaptureError;
