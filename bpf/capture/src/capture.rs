@@ -22,6 +22,7 @@ use crate::error::CaptureError;
 use crate::probe::check_rights;
 use crate::skeleton::{CaptureSkel, CaptureSkelBuilder, OpenCaptureSkel, types};
 pub use expected::Expected;
+use expected::in_first_namespace;
 use kernel::{Kernel, change};
 use keys::Keys;
 pub use ring::{Ring, RingSlot};
@@ -112,8 +113,8 @@ impl Capture {
         Watches::set(&self.kernel, index, watch)
     }
 
-    /// Ends watch `index` with its cgroups, there or expected, and executables. Its tasks are let go at their next call;
-    /// records made before that stay in the ring.
+    /// Ends watch `index` with its cgroups, there or expected, and executables. Its tasks are let go at their
+    /// next call; records made before that stay in the ring.
     ///
     /// # Errors
     ///
@@ -164,9 +165,13 @@ impl Capture {
     /// # Errors
     ///
     /// [`CaptureError::NoWatch`]; [`CaptureError::Expected`] if `expected` is too long or none such;
-    /// [`CaptureError::Change`] if there are too many.
+    /// [`CaptureError::CgroupNamespace`] in another namespace than the machine's own, whose names are not the
+    /// kernel's; [`CaptureError::Change`] if there are too many.
     pub fn expect(&mut self, expected: &Expected, index: u32) -> Result<(), CaptureError> {
         self.kernel.require_watch(index)?;
+        if !in_first_namespace() {
+            return Err(CaptureError::CgroupNamespace);
+        }
         let added = self.expected.add(&self.kernel.expected, expected.key()?, index);
         added.map_err(change("expect a cgroup"))?;
         self.count()

@@ -78,6 +78,11 @@ pub enum CaptureError {
         /// The path, symbolic links resolved.
         path: PathBuf,
     },
+    /// The cgroup namespace is not the machine's own.
+    #[error(
+        "cgroups can be expected in the machine's own cgroup namespace alone; give the container the host's (`--cgroupns=host`)"
+    )]
+    CgroupNamespace,
     /// A path or name by which no cgroup can be expected.
     #[error(
         "no cgroup can be expected as {expected:?}; give an absolute path or a single name, of at most 254 bytes"

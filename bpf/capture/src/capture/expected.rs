@@ -1,10 +1,21 @@
 //! Cgroups that are to be watched from the moment they are made.
 
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, PathBuf};
 
 use super::keys::{KEY_BYTES, Key, key_of};
 use crate::error::CaptureError;
+
+/// The inode of the machine's first cgroup namespace (`PROC_CGROUP_INIT_INO` in `include/linux/proc_ns.h`).
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFB;
+
+/// Whether this thread sees cgroups under the names that the kernel has for them. In a container, a cgroup of
+/// the same name might be somebody else's.
+pub(super) fn in_first_namespace() -> bool {
+    fs::metadata("/proc/thread-self/ns/cgroup").is_ok_and(|found| found.ino() == FIRST_NAMESPACE)
+}
 
 /// A cgroup that may not be there yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

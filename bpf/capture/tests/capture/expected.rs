@@ -1,11 +1,17 @@
 //! Cgroups that are watched from the moment they are made.
 
+#![expect(unsafe_code, reason = "a thread changes its namespace by a call that has no safe form")]
+
+use std::ffi::CString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use graven_abi::KernelRecord;
 use graven_capture::{Capture, CaptureError, Cgroup2, Expected, Ring};
 
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::cat::Cat;
 use crate::cgroups::born_in;
 use crate::rig::{all, calls, cgroup, drained, is_root};
 
@@ -147,16 +153,17 @@ fn a_cgroup_of_version_1_is_not_meant() {
     let second = unique.path().join(&name);
     assert_eq!(made(&second, &mut ring), whole(2), "control");
     gone(&second, &mut ring);
-    let directory = tempfile::tempdir().expect("a directory");
     // A hierarchy of its own, without a controller: any kernel that knows version 1 has it.
-    let script = format!(
-        "mount -t cgroup -o none,name={1} none {0} && mkdir {0}/{1} && \
-         sh -c 'echo $$ > {0}/{1}/cgroup.procs; :' && rmdir {0}/{1} && umount {0} && echo done",
-        directory.path().display(),
-        name
-    );
-    let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done", "{output:?}");
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = CString::new(format!("none,name={name}")).expect("text");
+    mount(c"none", directory.path(), c"cgroup", MountFlags::empty(), &*options).expect("mounted");
+    let first = directory.path().join(&name);
+    fs::create_dir(&first).expect("made");
+    let mut cat = Cat::start();
+    cat.moved_to(&first);
+    cat.end();
+    fs::remove_dir(&first).expect("empty");
+    unmount(directory.path(), UnmountFlags::empty()).expect("mounted");
     assert!(drained(&mut ring).is_empty());
     unique.remove().expect("empty");
 }
@@ -173,4 +180,22 @@ fn what_cannot_be_expected_is_refused() {
         assert!(matches!(error, CaptureError::Expected { .. }), "{error}");
     }
     assert!(matches!(capture.expect(&named("a"), 9), Err(CaptureError::NoWatch { index: 9 })));
+}
+
+#[test]
+fn a_container_expects_nothing_under_names_of_its_own() {
+    if !is_root() {
+        return;
+    }
+    let (mut capture, _ring) = loaded();
+    capture.expect(&named("a"), 0).expect("control");
+    let refused = std::thread::scope(|scope| {
+        let apart = scope.spawn(|| {
+            // SAFETY: it changes what this thread alone sees, and the thread ends here.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }, 0);
+            capture.expect(&named("b"), 0)
+        });
+        apart.join().expect("it ends")
+    });
+    assert!(matches!(refused, Err(CaptureError::CgroupNamespace)), "{refused:?}");
 }
