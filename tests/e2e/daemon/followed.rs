@@ -19,7 +19,7 @@ fn nothing_runs_before_its_unit_is_found() {
         return;
     }
     let ledger = Ledger::new();
-    let names = ["path", "unit", "other"].map(|purpose| Cgroup::name(purpose));
+    let names = ["path", "unit", "other"].map(Cgroup::name);
     let [path, unit, other] = &names;
     let slice = Cgroup::new("slice");
     let (unit, other) = (format!("{unit}.service"), format!("{other}.service"));

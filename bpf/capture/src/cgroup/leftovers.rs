@@ -14,7 +14,7 @@ use crate::error::CaptureError;
 pub const COMMAND_PREFIX: &str = "exec-";
 
 /// A younger one may be about to be locked by its recorder.
-const AGE_MIN: Duration = Duration::from_secs(60);
+const AGE_MIN: Duration = Duration::from_mins(1);
 
 /// Marks the cgroup at `path` as in use, for as long as the file is open.
 pub(super) fn hold(path: &Path) -> Result<File, CaptureError> {
