@@ -1,13 +1,16 @@
 //! The kernel program, loaded, and what it is told to watch.
 
+mod expected;
+mod follower;
 mod kernel;
+mod keys;
 mod reader;
 mod ring;
 mod subtree;
 mod watch;
 
 use std::fmt;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +21,14 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use crate::error::CaptureError;
 use crate::probe::check_rights;
 use crate::skeleton::{CaptureSkel, CaptureSkelBuilder, OpenCaptureSkel, types};
-use kernel::Kernel;
+pub use expected::Expected;
+use expected::in_first_namespace;
+use kernel::{Kernel, change};
+use keys::Keys;
 pub use ring::{Ring, RingSlot};
-use subtree::Subtrees;
+use subtree::{Lookup, Subtrees};
 pub use watch::Watch;
-use watch::{Executables, Watches};
+use watch::{Watches, executable_key};
 
 /// Size of a ring between kernel and recorder, in bytes: 8 MiB, some 50,000 records.
 pub const RING_BYTES_DEFAULT: u32 = 8 << 20;
@@ -40,7 +46,8 @@ pub struct Capture {
     skeleton: CaptureSkel<'static>,
     kernel: Arc<Kernel>,
     subtrees: Subtrees,
-    executables: Executables,
+    expected: Keys,
+    executables: Keys,
 }
 
 impl fmt::Debug for Capture {
@@ -48,7 +55,8 @@ impl fmt::Debug for Capture {
         formatter
             .debug_struct("Capture")
             .field("subtrees", &self.subtrees)
-            .field("executables", &self.executables)
+            .field("expected", &self.expected.len())
+            .field("executables", &self.executables.len())
             .finish_non_exhaustive()
     }
 }
@@ -78,7 +86,8 @@ impl Capture {
             skeleton,
             kernel,
             subtrees: Subtrees::default(),
-            executables: Executables::default(),
+            expected: Keys::default(),
+            executables: Keys::default(),
         })
     }
 
@@ -104,18 +113,20 @@ impl Capture {
         Watches::set(&self.kernel, index, watch)
     }
 
-    /// Ends watch `index` with its cgroups and executables. Its tasks are let go at their next call;
-    /// records made before that stay in the ring.
+    /// Ends watch `index` with its cgroups, there or expected, and executables. Its tasks are let go at their
+    /// next call; records made before that stay in the ring.
     ///
     /// # Errors
     ///
     /// [`CaptureError::NoWatch`] if it is not set; [`CaptureError::Change`].
     pub fn drop_watch(&mut self, index: u32) -> Result<(), CaptureError> {
         Watches::drop(&self.kernel, index)?;
-        self.subtrees.forget(&self.kernel, index)?;
-        self.executables.forget(&self.kernel, index)?;
-        self.count_executables();
-        Ok(())
+        let ended = change("end a watch");
+        self.expected.forget(&self.kernel.expected, index).map_err(&ended)?;
+        self.executables.forget(&self.kernel.executables, index).map_err(&ended)?;
+        self.count()?;
+        let (subtrees, mut cgroups) = self.cgroups()?;
+        subtrees.forget(&mut cgroups, index)
     }
 
     /// Puts the cgroup at `path` and all cgroups below it, now and later, under watch `index`.
@@ -130,7 +141,8 @@ impl Capture {
     /// listed, [`CaptureError::Change`] if there are too many.
     pub fn watch_cgroup(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
         self.kernel.require_watch(index)?;
-        self.subtrees.add(&self.kernel, path, index)
+        let (subtrees, mut cgroups) = self.cgroups()?;
+        subtrees.add(&mut cgroups, path, index)
     }
 
     /// Takes the watch off the cgroup at `path` and those below it; where a cgroup above it is watched,
@@ -140,7 +152,40 @@ impl Capture {
     ///
     /// [`CaptureError::Cgroup`] if it cannot be listed; [`CaptureError::Change`].
     pub fn unwatch_cgroup(&mut self, path: &Path) -> Result<(), CaptureError> {
-        self.subtrees.remove(&self.kernel, path)
+        let (subtrees, mut cgroups) = self.cgroups()?;
+        subtrees.remove(&mut cgroups, path)
+    }
+
+    /// Puts each cgroup that is made from now on where or as `expected` says under watch `index`, with those
+    /// below it, before a task can enter it.
+    ///
+    /// A path goes before a name, and both before the watch of a cgroup above. Of cgroups of version 1 none is
+    /// meant. Those that are there already are for [`Self::watch_cgroup`].
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::NoWatch`]; [`CaptureError::Expected`] if `expected` is too long or none such;
+    /// [`CaptureError::CgroupNamespace`] in another namespace than the machine's own, whose names are not the
+    /// kernel's; [`CaptureError::Change`] if there are too many.
+    pub fn expect(&mut self, expected: &Expected, index: u32) -> Result<(), CaptureError> {
+        self.kernel.require_watch(index)?;
+        if !in_first_namespace() {
+            return Err(CaptureError::CgroupNamespace);
+        }
+        let added = self.expected.add(&self.kernel.expected, expected.key()?, index);
+        added.map_err(change("expect a cgroup"))?;
+        self.count()
+    }
+
+    /// Expects it no longer. Where it was made meanwhile, its watch goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Expected`] or [`CaptureError::Change`].
+    pub fn expect_no_more(&mut self, expected: &Expected) -> Result<(), CaptureError> {
+        let removed = self.expected.remove(&self.kernel.expected, &expected.key()?);
+        removed.map_err(change("expect a cgroup no longer"))?;
+        self.count()
     }
 
     /// Puts whoever executes the file at `path` from now on under watch `index`, with all its descendants.
@@ -154,9 +199,9 @@ impl Capture {
     /// 255 bytes; [`CaptureError::Change`] if there are too many.
     pub fn watch_executable(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
         self.kernel.require_watch(index)?;
-        self.executables.add(&self.kernel, path, index)?;
-        self.count_executables();
-        Ok(())
+        let added = self.executables.add(&self.kernel.executables, executable_key(path)?, index);
+        added.map_err(change("watch an executable"))?;
+        self.count()
     }
 
     /// Takes the watch off the file at `path`. Tasks that are watched already stay so.
@@ -165,9 +210,9 @@ impl Capture {
     ///
     /// [`CaptureError::Executable`] or [`CaptureError::Change`].
     pub fn unwatch_executable(&mut self, path: &Path) -> Result<(), CaptureError> {
-        self.executables.remove(&self.kernel, path)?;
-        self.count_executables();
-        Ok(())
+        let removed = self.executables.remove(&self.kernel.executables, &executable_key(path)?);
+        removed.map_err(change("take the watch off an executable"))?;
+        self.count()
     }
 
     /// Takes every task that runs in a watched cgroup under watch at once, sleeping ones included.
@@ -190,12 +235,29 @@ impl Capture {
         read.map(|_| ()).map_err(|error| failed(error.into()))
     }
 
-    fn count_executables(&mut self) {
-        // Absent only if the program had no variable at all.
-        if let Some(variables) = self.skeleton.maps.bss_data.as_deref_mut() {
-            variables.executables_known = self.executables.len();
-        }
+    /// Tells the program how much there is to look up: where there is nothing, it does not look.
+    fn count(&mut self) -> Result<(), CaptureError> {
+        let variables = variables(&mut self.skeleton)?;
+        variables.executables_known = self.executables.len();
+        variables.expected_known = self.expected.len();
+        Ok(())
     }
+
+    /// The subtrees, and where they are written.
+    fn cgroups(&mut self) -> Result<(&mut Subtrees, Lookup<'_>), CaptureError> {
+        let perhaps = &mut variables(&mut self.skeleton)?.perhaps_watched;
+        Ok((&mut self.subtrees, Lookup { watched: &self.kernel.watched, perhaps }))
+    }
+}
+
+/// The program's variables, in memory that it shares.
+fn variables<'a>(
+    skeleton: &'a mut CaptureSkel<'static>,
+) -> Result<&'a mut types::bss, CaptureError> {
+    // Absent only if the program had no variable at all.
+    let absent =
+        || change("reach the program's variables")(io::Error::from(io::ErrorKind::NotFound).into());
+    skeleton.maps.bss_data.as_deref_mut().ok_or_else(absent)
 }
 
 fn configure(open: &mut OpenCaptureSkel<'static>) {

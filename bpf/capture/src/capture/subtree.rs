@@ -6,14 +6,23 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use libbpf_rs::{ErrorKind, MapCore, MapFlags};
+use graven_abi::layout::CGROUP_BYTES;
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
 use rustix::fs::statfs;
 
-use super::kernel::{Kernel, change};
+use super::kernel::change;
 use crate::error::CaptureError;
 
 /// `CGROUP2_SUPER_MAGIC` (statfs(2)).
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// What the kernel program knows of cgroups.
+pub(super) struct Lookup<'a> {
+    /// By id, the index of the watch.
+    pub(super) watched: &'a MapHandle,
+    /// Not zero where an id that ends so may be in there.
+    pub(super) perhaps: &'a mut [u8; CGROUP_BYTES],
+}
 
 /// The tops of the watched subtrees, each with its watch.
 #[derive(Debug, Default)]
@@ -24,7 +33,7 @@ pub(super) struct Subtrees {
 impl Subtrees {
     pub(super) fn add(
         &mut self,
-        kernel: &Kernel,
+        cgroups: &mut Lookup<'_>,
         path: &Path,
         index: u32,
     ) -> Result<(), CaptureError> {
@@ -35,23 +44,37 @@ impl Subtrees {
             return Err(failed("watch", path, source));
         }
         self.tops.insert(top.clone(), index);
-        self.put(kernel, &top, Some(index))
+        self.put(cgroups, &top, Some(index))
     }
 
-    pub(super) fn remove(&mut self, kernel: &Kernel, path: &Path) -> Result<(), CaptureError> {
+    pub(super) fn remove(
+        &mut self,
+        cgroups: &mut Lookup<'_>,
+        path: &Path,
+    ) -> Result<(), CaptureError> {
         // Where it is gone, the kernel program has forgotten it already.
         let top = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if self.tops.remove(&top).is_none() {
             return Ok(());
         }
         let above = top.ancestors().find_map(|above| self.tops.get(above).copied());
-        self.put(kernel, &top, above)
+        self.put(cgroups, &top, above)
     }
 
-    pub(super) fn forget(&mut self, kernel: &Kernel, index: u32) -> Result<(), CaptureError> {
+    pub(super) fn forget(
+        &mut self,
+        cgroups: &mut Lookup<'_>,
+        index: u32,
+    ) -> Result<(), CaptureError> {
         let of_watch = |(path, known): (&PathBuf, &u32)| (*known == index).then(|| path.clone());
         let paths: Vec<_> = self.tops.iter().filter_map(of_watch).collect();
-        paths.iter().try_for_each(|path| self.remove(kernel, path))
+        paths.iter().try_for_each(|path| self.remove(cgroups, path))?;
+        // The kernel program has put those that were expected under the watch by itself. Where a cgroup above
+        // is watched, that watch goes on there.
+        let expected = cgroups.of_watch(index)?;
+        expected.iter().try_for_each(|id| cgroups.write(*id, None))?;
+        let mut above = self.tops.iter().filter(|_| !expected.is_empty());
+        above.try_for_each(|(path, index)| self.put(cgroups, path, Some(*index)))
     }
 
     /// Writes the watch of `directory` and of the cgroups below it that have none of their own; `None` takes
@@ -61,7 +84,7 @@ impl Subtrees {
     /// below one that the kernel program knows by then.
     fn put(
         &self,
-        kernel: &Kernel,
+        cgroups: &mut Lookup<'_>,
         directory: &Path,
         index: Option<u32>,
     ) -> Result<(), CaptureError> {
@@ -69,35 +92,59 @@ impl Subtrees {
         else {
             return Ok(());
         };
-        write(kernel, id, index)?;
+        cgroups.write(id, index)?;
         let Some(entries) = unless_gone(fs::read_dir(directory), directory)? else {
             // Removed before the kernel program knew of it: it will not take it out.
-            return write(kernel, id, None);
+            return cgroups.write(id, None);
         };
         for entry in entries {
             let Some(entry) = unless_gone(entry, directory)? else { break };
             let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
             if is_cgroup && !self.tops.contains_key(&entry.path()) {
-                self.put(kernel, &entry.path(), index)?;
+                self.put(cgroups, &entry.path(), index)?;
             }
         }
         Ok(())
     }
 }
 
-fn write(kernel: &Kernel, id: u64, index: Option<u32>) -> Result<(), CaptureError> {
-    let key = id.to_le_bytes();
-    match index {
-        Some(index) => kernel
-            .watched
+impl Lookup<'_> {
+    /// Puts a cgroup under a watch; `None` takes it off.
+    fn write(&mut self, id: u64, index: Option<u32>) -> Result<(), CaptureError> {
+        let key = id.to_le_bytes();
+        let Some(index) = index else {
+            return match self.watched.delete(&key) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    Err(change("take the watch off a cgroup")(error))
+                }
+                _ => Ok(()),
+            };
+        };
+        // Stays: another cgroup's id may end alike.
+        let ending = id % self.perhaps.len() as u64;
+        if let Some(perhaps) = usize::try_from(ending).ok().and_then(|at| self.perhaps.get_mut(at))
+        {
+            *perhaps = 1;
+        }
+        self.watched
             .update(&key, &index.to_le_bytes(), MapFlags::ANY)
-            .map_err(change("watch a cgroup")),
-        None => match kernel.watched.delete(&key) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(change("take the watch off a cgroup")(error))
+            .map_err(change("watch a cgroup"))
+    }
+
+    /// The cgroups that are under a watch.
+    fn of_watch(&self, index: u32) -> Result<Vec<u64>, CaptureError> {
+        let wanted = index.to_le_bytes();
+        let mut ids = Vec::new();
+        for key in self.watched.keys() {
+            let value = self.watched.lookup(&key, MapFlags::ANY);
+            let value = value.map_err(change("list the cgroups of a watch"))?;
+            if value.is_some_and(|value| value == wanted)
+                && let Ok(id) = <[u8; 8]>::try_from(key)
+            {
+                ids.push(u64::from_le_bytes(id));
             }
-            _ => Ok(()),
-        },
+        }
+        Ok(ids)
     }
 }
 

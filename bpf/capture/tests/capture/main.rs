@@ -5,7 +5,9 @@
 mod arguments;
 mod cat;
 mod cgroups;
+mod expected;
 mod families;
+mod follower;
 mod processes;
 mod recorder;
 mod rig;
