@@ -9,6 +9,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use graven_stages::clock;
 
 use crate::exit;
 
@@ -73,7 +74,12 @@ struct Page<'a> {
 impl<'a> Page<'a> {
     fn of(command: &'a Command) -> Self {
         let source = format!("graven {}", command.get_version().unwrap_or_default());
-        let man = Man::new(command.clone()).source(source).manual("Graven");
+        // Without a date the arguments behind it would move up by one.
+        let today = clock::now().to_string();
+        let man = Man::new(command.clone())
+            .date(today.get(..10).unwrap_or(&today).to_owned())
+            .source(source)
+            .manual("Graven");
         Self { command, man }
     }
 

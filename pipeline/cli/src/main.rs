@@ -63,7 +63,7 @@ enum Verb {
     Verify(graven_verify::command::VerifyArgs),
     Show(show::ShowArgs),
     Status(status::StatusArgs),
-    Tail(tail::TailArgs),
+    Tail(Box<tail::TailArgs>),
     Reload(daemon::ReloadArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),

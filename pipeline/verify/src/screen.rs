@@ -78,6 +78,7 @@ impl<W: Write> Write for UntilClosed<W> {
 }
 
 /// A number with its thousands apart.
+#[must_use]
 pub fn number(value: u64) -> String {
     indicatif::HumanCount(value).to_string()
 }

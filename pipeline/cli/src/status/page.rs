@@ -117,10 +117,11 @@ impl<'a, W: Write> Page<'a, W> {
             self.line("disk sync", &text)?;
         }
         let IntakeFigures { used_bytes, max_bytes, waited_us } = intake;
-        let mut text = format!("{} of {} in use", bytes(*used_bytes), bytes(*max_bytes));
-        if *waited_us > 0 {
-            text += &format!("; sources waited {} since the start", us(*waited_us));
-        }
+        let waited = match waited_us {
+            0 => String::new(),
+            waited => format!("; sources waited {} since the start", us(*waited)),
+        };
+        let text = format!("{} of {} in use{waited}", bytes(*used_bytes), bytes(*max_bytes));
         self.line("intake", &text)?;
         let waits = stages.iter().filter(|stage| stage.waited_us > 0);
         let waits: Vec<_> =

@@ -13,10 +13,11 @@ pub(super) fn arguments(record: &Value) -> String {
         return String::new();
     };
     let subject = record["subject"]["id"].as_str().unwrap_or_default();
+    let number: Option<i64> = subject.parse().ok();
     let told = names(record, args).into_iter().filter_map(|name| {
         let value = &args[name];
         let is_subject =
-            value.as_str() == Some(subject) || value.is_number() && value.to_string() == subject;
+            value.as_str() == Some(subject) || number.is_some() && value.as_i64() == number;
         // Where paths are taken from: they are on record as absolute ones.
         let is_base = name.ends_with("dirfd");
         if is_subject || is_base { None } else { argument(name, value) }

@@ -78,7 +78,7 @@ fn result(result: &Value) -> String {
         // No count is so large: an address.
         Some(number) if number > u32::MAX.into() => format!("= {number:#x}"),
         Some(number) => format!("= {number}"),
-        None => format!("= {}", clean(&result.to_string())),
+        None => format!("= {}", clean(result.to_string())),
     }
 }
 
