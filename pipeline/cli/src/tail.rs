@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use console::truncate_str;
 use graven_ledger::{LedgerError, Paths, SegmentCursor};
 use graven_verify::screen::{DIM, count, painted};
 use serde_json::Value;
@@ -144,11 +143,7 @@ impl<'a, W: Write> Page<'a, W> {
             writeln!(self.out, "{}", painted(DIM, format!("── {day} UTC ──")))?;
             day.clone_into(&mut self.day);
         }
-        let line = line::line(record, self.index_width);
-        match self.width {
-            Some(width) => writeln!(self.out, "{}", truncate_str(&line, width, "…")),
-            None => writeln!(self.out, "{line}"),
-        }
+        writeln!(self.out, "{}", line::line(record, self.index_width, self.width))
     }
 
     /// Says how much is left that is not shown.

@@ -1,5 +1,6 @@
 //! The status as a page.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use console::measure_text_width;
@@ -59,15 +60,18 @@ impl<'a, W: Write> Page<'a, W> {
         let hash = config_sha256.get(..19).unwrap_or(config_sha256);
         let text = format!("{}, {hash}…", config.display());
         self.wrapped("configuration ", VALUE, &text)?;
-        let missing = tiers.iter().filter_map(|tier| {
-            let reason = tier.missing.as_ref()?;
-            Some(format!("{} ({reason})", tier.name))
-        });
-        let missing: Vec<_> = missing.collect();
+        let mut missing = BTreeMap::<_, Vec<_>>::new();
+        for tier in tiers {
+            if let Some(reason) = &tier.missing {
+                missing.entry(reason).or_default().push(tier.name.as_str());
+            }
+        }
         if !missing.is_empty() {
+            let missing =
+                missing.iter().map(|(why, names)| format!("{} ({why})", names.join(", ")));
+            let text = format!("without {}", missing.collect::<Vec<_>>().join(", "));
             // Each line in its own style: a style must not run into the next line.
-            let text = format!("not available {}", missing.join(", "));
-            for line in wrap(&text, self.room(VALUE)) {
+            for line in wrap(&text, self.room(0)) {
                 writeln!(self.out, "{}", painted(DIM, line))?;
             }
         }
@@ -88,7 +92,8 @@ impl<'a, W: Write> Page<'a, W> {
         }
         if let Some(figures) = figures {
             self.figures(figures, ledger)?;
-            if !watches.is_empty() {
+            // A ring that nobody was ever watched into says nothing.
+            if !watches.is_empty() || figures.kernel.emitted > 0 {
                 self.kernel(figures, *ring)?;
             }
             self.clock(&figures.clock)?;

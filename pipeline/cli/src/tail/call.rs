@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 /// Below this a number in hexadecimal is one that means something; above it is an address.
 const ADDRESS_MIN: u64 = 1 << 16;
 
-/// The arguments in the order of the call: names of flags and commands by themselves, all else as `name=value`.
-/// What stands in the line already, and addresses, are left out.
+/// The arguments in the order of the call: paths and the names of flags and commands by themselves, all else
+/// as `name=value`. What stands in the line already, and addresses, are left out.
 pub(super) fn arguments(record: &Value) -> String {
     let Some(args) = record.pointer("/syscall/args").and_then(Value::as_object) else {
         return String::new();
@@ -50,7 +50,7 @@ fn argument(name: &str, value: &Value) -> Option<String> {
             (!names.is_empty()).then(|| names.join("|"))
         }
         Value::String(text) if is_address(text) => None,
-        Value::String(text) if is_name(value) => Some(text.clone()),
+        Value::String(text) if is_name(value) || text.starts_with('/') => Some(text.clone()),
         Value::String(text) => Some(format!("{name}={text}")),
         value => Some(format!("{name}={value}")),
     }

@@ -1,5 +1,6 @@
 //! A record as one line for a person.
 
+use console::{measure_text_width, truncate_str};
 use serde_json::Value;
 
 use graven_verify::screen::{BAD, DIM, NAME, STRONG, WEAK, painted};
@@ -9,8 +10,9 @@ use super::{call, words};
 /// Characters of what a record says beyond its subject that are shown.
 const DETAIL_CHARS: usize = 160;
 
-/// Index, time, actor, process, action, what it was about, and its result, in colours.
-pub(super) fn line(record: &Value, index_width: usize) -> String {
+/// Index, time, actor, process, action, what it was about, and its result, in colours. What is too wide loses
+/// arguments first: the result says more.
+pub(super) fn line(record: &Value, index_width: usize, width: Option<usize>) -> String {
     let text = |pointer: &str| clean(text_at(record, pointer));
     let index = record["seq"].as_u64().unwrap_or_default();
     // Of `2026-11-21T00:54:45.123456789Z` the time of day to the millisecond.
@@ -24,10 +26,12 @@ pub(super) fn line(record: &Value, index_width: usize) -> String {
         parts.push(painted(DIM, format!("{}[{pid}]", text("/process/comm"))));
     }
     let action = text("/action");
+    let mut detail = None;
     match text_at(record, "/kind") {
         "syscall" => {
             parts.push(painted(STRONG, action));
             parts.extend(subject(record).map(clean));
+            detail = Some(parts.len());
             parts.push(shortened(&call::arguments(record)));
             parts.push(result(&record["syscall"]["result"]));
             parts.extend(weakened(record));
@@ -43,8 +47,18 @@ pub(super) fn line(record: &Value, index_width: usize) -> String {
     if !matches!(&*verdict, "" | "PERMIT") {
         parts.push(painted(BAD, verdict));
     }
-    parts.retain(|part| !part.is_empty());
-    parts.join(" ")
+    let whole = |parts: &[String]| {
+        let parts: Vec<_> = parts.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
+        parts.join(" ")
+    };
+    let line = whole(&parts);
+    let Some(width) = width else { return line };
+    let too_wide = measure_text_width(&line).saturating_sub(width);
+    if let Some(detail) = detail.and_then(|at| parts.get_mut(at)) {
+        let room = measure_text_width(detail).saturating_sub(too_wide);
+        *detail = truncate_str(detail, room, "…").into_owned();
+    }
+    truncate_str(&whole(&parts), width, "…").into_owned()
 }
 
 /// The day that a record belongs to, `2026-11-21`.
@@ -130,7 +144,7 @@ mod tests {
     use super::*;
 
     fn plain(record: &Value) -> String {
-        anstream::adapter::strip_str(&line(record, 4)).to_string()
+        anstream::adapter::strip_str(&line(record, 4, None)).to_string()
     }
 
     fn call(action: &str, subject: (&str, &str), args: &Value, result: &Value) -> Value {
@@ -159,7 +173,7 @@ mod tests {
             (
                 call(
                     "execve",
-                    ("file", "/usr/bin/rm"),
+                    ("process", "7"),
                     &json!({"argv": ["rm", "-r", "a b"], "envp": "0x7ffd6706825c", "pathname": "/usr/bin/rm"}),
                     &json!(0),
                 ),
@@ -181,7 +195,7 @@ mod tests {
                     &json!({"newpath": "/b", "oldpath": "/a"}),
                     &json!(0),
                 ),
-                "rename /a newpath=/b = 0",
+                "rename /a /b = 0",
             ),
             (
                 call("kill", ("process", "9"), &json!({"pid": 9, "sig": "SIGTERM"}), &json!(0)),
@@ -192,6 +206,22 @@ mod tests {
         for (record, expected) in cases {
             assert_eq!(plain(&record), format!("  17 00:54:45.123 ci sh[7] {expected}"));
         }
+    }
+
+    #[test]
+    fn a_line_fits_the_terminal_and_keeps_its_result() {
+        let flags = json!({"flags": ["O_RDONLY", "O_CLOEXEC", "O_NONBLOCK"]});
+        let record = call("openat", ("file", "/usr/lib/locale"), &flags, &json!(-2));
+        let cut = |width| {
+            let line = line(&record, 4, Some(width));
+            assert!(measure_text_width(&line) <= width, "{line:?}");
+            anstream::adapter::strip_str(&line).to_string()
+        };
+        let whole = "  17 00:54:45.123 ci sh[7] openat /usr/lib/locale O_RDONLY|O_CLOEXEC|O_NONBLOCK = ENOENT";
+        assert_eq!(cut(100), whole, "control");
+        let narrow = "  17 00:54:45.123 ci sh[7] openat /usr/lib/locale O_RDONLY|… = ENOENT";
+        assert_eq!(cut(narrow.chars().count()), narrow);
+        assert_eq!(cut(30), "  17 00:54:45.123 ci sh[7] op…");
     }
 
     #[test]
@@ -259,7 +289,7 @@ mod tests {
             record["detail"] = json!({"reason": evil, "argv": [evil], evil: evil});
             for action in ["openat", "process.found", "some.other", evil] {
                 record["action"] = json!(action);
-                let line = line(&record, 4);
+                let line = line(&record, 4, Some(60));
                 let marks = ['\r', '\n', '\u{202e}', '\u{200b}'];
                 assert!(!line.contains("\u{1b}[2J") && !line.contains(marks), "{kind}: {line:?}");
             }

@@ -34,7 +34,8 @@ fn status(ledgers: &[Value]) -> Status {
     let status = json!({
         "version": "0.1.0", "pid": 17, "uptime_s": 125, "config": "/etc/graven/graven.toml",
         "config_sha256": format!("sha256:7731fc8bf06a{}", "0".repeat(52)), "reload_failure": null,
-        "tiers": [{"name": "observe", "missing": null}, {"name": "lsm", "missing": "not part of this version"}],
+        "tiers": [{"name": "observe", "missing": null}, {"name": "lsm", "missing": "not part of this version"},
+                  {"name": "network", "missing": "not part of this version"}],
         "ledgers": ledgers
     });
     serde_json::from_value(status).expect("a status")
@@ -53,7 +54,7 @@ builds  well; 1 watch waits
 
 graven 0.1.0, process 17, up 2 min 5 s
 configuration /etc/graven/graven.toml, sha256:7731fc8bf06a…
-not available lsm (not part of this version)
+without lsm, network (not part of this version)
 
 builds  /var/lib/graven/builds  acme.example/builds
   records     7,131,000 durable, all sealed
@@ -83,7 +84,11 @@ fn the_verdict_comes_first() {
         ledger
     };
     let ledgers = [
-        changed("a", "/watches", json!([])),
+        {
+            let mut idle = changed("a", "/watches", json!([]));
+            idle["figures"]["kernel"]["emitted"] = json!(0);
+            idle
+        },
         changed("bb", "/figures/kernel/dropped", json!(3_389_885)),
         changed("c", "/down", json!("disk full")),
         changed("d", "/figures/sinks/0/failure", json!("no such file")),
