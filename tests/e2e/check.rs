@@ -22,12 +22,13 @@ fn good_files_are_told_in_a_line() {
     assert_eq!(code(output.status), 0, "{}", text(&output));
     let told = stdout(&output);
     let lines: Vec<_> = told.lines().collect();
-    let [fleet, sovereign] = lines[..] else { panic!("{told}") };
+    let [fleet, sovereign, total] = lines[..] else { panic!("{told}") };
     assert!(fleet.starts_with("good: configs/fleet.toml  3 ledgers, 3 watches, sha256:"), "{told}");
     assert!(
         sovereign.starts_with("good: configs/sovereign.toml  1 ledger, 1 watch, sha256:"),
         "{told}"
     );
+    assert_eq!(total, "2 files, all good");
 }
 
 /// What is told of a bad file is what stands beside it, and a good file after it is told too.
@@ -38,14 +39,20 @@ fn bad_files_are_told_as_by_a_compiler() {
     assert_eq!(code(output.status), 2, "{}", text(&output));
     let expected = fs::read_to_string(root().join(bad).with_extension("err")).expect("it is there");
     let rest = stdout(&output).strip_prefix(&expected).map(str::to_owned);
-    assert!(rest.is_some_and(|rest| rest.starts_with("good: ")), "{}", text(&output));
+    let rest = rest.unwrap_or_else(|| panic!("{}", text(&output)));
+    assert!(rest.starts_with("good: "), "{rest}");
+    assert!(
+        rest.lines().last().is_some_and(|it| it.starts_with("2 files, 1 of them bad, ")),
+        "{rest}"
+    );
     assert_eq!(stderr(&output), "");
 
     for (file, words) in [("configs", "no regular file"), ("none.toml", "No such file")] {
         let output = check(&[file]);
         assert_eq!(code(output.status), 2, "{}", text(&output));
         assert!(stdout(&output).contains(words), "{}", text(&output));
-        assert_eq!(stdout(&output).lines().count(), 1, "{}", text(&output));
+        let lines: Vec<_> = stdout(&output).lines().map(str::to_owned).collect();
+        assert_eq!(lines.get(1).map(String::as_str), Some("1 problem"), "{lines:?}");
     }
 }
 

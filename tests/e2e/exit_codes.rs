@@ -197,6 +197,10 @@ fn the_doctor_names_what_is_missing() {
     let well = ledger.graven(&["doctor"]);
     assert_eq!(code(well.status), 0, "{}", text(&well));
     assert!(text(&well).contains("capture    ok"), "control: {}", text(&well));
+    let nowhere = ledger.graven(&["doctor", "--dir", "none", "--json"]);
+    assert_eq!(code(nowhere.status), 2, "no disk, no ledger: {}", text(&nowhere));
+    let told: serde_json::Value = serde_json::from_slice(&nowhere.stdout).expect("JSON");
+    assert_eq!(told["capture"], true);
     let script = format!("mount -t tmpfs none /sys/kernel/btf && exec {GRAVEN} doctor --dir none");
     let ill = ledger.among_own_mounts(&script);
     assert_eq!(code(ill.status), 2, "{}", text(&ill));
@@ -205,6 +209,7 @@ fn the_doctor_names_what_is_missing() {
         "CONFIG_DEBUG_INFO_BTF",
         "capture    MISSING",
         "name a directory that exists",
+        "capture does not work here; ",
     ] {
         assert!(text(&ill).contains(part), "no `{part}` in {}", text(&ill));
     }
@@ -214,6 +219,68 @@ fn the_doctor_names_what_is_missing() {
     );
 }
 
+/// A verb that only shows is quiet about a reader who leaves, and its exit code says what it found.
+#[test]
+fn a_reader_who_leaves_hides_no_finding() {
+    let ledger = Ledger::new();
+    assert!(ledger.feed(&["append"], EVENT.as_bytes()).status.success());
+    let piped = |args: &str| {
+        let script = format!("{GRAVEN} {args} 2>err | true; exit ${{PIPESTATUS[0]}}");
+        let ran = Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(ledger.home())
+            .status()
+            .expect("bash runs");
+        let said = fs::read_to_string(ledger.home().join("err")).expect("it is there");
+        assert_eq!(said, "", "{args}");
+        code(ran)
+    };
+    let good = "verify ledger --key ledger.vkey";
+    assert_eq!(piped(good), 0);
+    assert_eq!(piped(&format!("{good} --json")), 0);
+    assert_eq!(piped("verify ledger"), 4);
+    for verb in
+        ["show 0", "tail --no-follow -n 100", "check --file-only none.toml", "completions bash"]
+    {
+        assert_eq!(piped(verb), if verb.starts_with("check") { 2 } else { 0 }, "{verb}");
+    }
+    let segment = ledger.path().join("segments/00000000000000000000.jsonl");
+    let changed = fs::read_to_string(&segment).expect("a segment").replace("T-17", "T-71");
+    fs::write(&segment, changed).expect("ours");
+    assert_eq!(piped(good), 1, "a fault stays one");
+    assert_eq!(piped(&format!("{good} --json")), 1);
+}
+
+/// Who may not read a ledger is told so, and not that there is none.
+#[test]
+fn a_ledger_of_another_user() {
+    if !have_root("a ledger of another user") {
+        return;
+    }
+    let ledger = Ledger::new();
+    assert!(ledger.feed(&["append"], EVENT.as_bytes()).status.success());
+    let home = fs::metadata(ledger.home()).expect("a home").permissions();
+    fs::set_permissions(ledger.home(), fs::Permissions::from_mode(0o755)).expect("ours");
+    fs::copy(GRAVEN, ledger.home().join("graven")).expect("a copy that all may run");
+    let verbs = ["verify ledger", "tail ledger --no-follow", "show 0", "append"];
+    for (verb, code_of) in verbs.into_iter().zip([3, 3, 3, 3]) {
+        let script = format!("setpriv --reuid 65534 --clear-groups ./graven {verb} </dev/null");
+        let ran = Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(ledger.home())
+            .output()
+            .expect("sh runs");
+        assert_eq!(code(ran.status), code_of, "{verb}: {}", text(&ran));
+        let said = stderr(&ran);
+        assert!(
+            said.contains("you may not") && said.contains("run it with sudo"),
+            "{verb}: {said}"
+        );
+    }
+    fs::set_permissions(ledger.home(), home).expect("ours");
+    ledger.assert_good();
+}
+
 #[test]
 fn help_has_an_example_for_each_verb() {
     for verb in ["init", "exec", "append", "verify", "show", "check", "doctor"] {
@@ -221,6 +288,7 @@ fn help_has_an_example_for_each_verb() {
         assert_eq!(code(output.status), 0);
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(help.contains("Example") && help.contains(&format!("graven {verb}")), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     }
     let output = Command::new(GRAVEN).arg("exec").output().expect("graven runs");
     assert_eq!(code(output.status), 125, "a usage error of exec is no status of the command");

@@ -31,8 +31,12 @@ fn tail_shows_the_last_records_that_pass() {
     ];
     ledger.feed(&["append"], events.join("\n").as_bytes());
     let all = lines(&ledger, &["-n", "100"]);
-    assert_eq!(all.len(), ledger.records().len(), "control: without a filter, all of them");
-    assert_eq!(lines(&ledger, &["-n", "2"]), all[all.len() - 2..]);
+    assert_eq!(all.len(), ledger.records().len() + 1, "control: a day, and all of them");
+    assert!(all[0].starts_with("── 20") && all[0].ends_with(" UTC ──"), "{}", all[0]);
+    assert_eq!(lines(&ledger, &["-n", "2"])[1..], all[all.len() - 2..]);
+    for (seq, line) in all[1..].iter().enumerate() {
+        assert_eq!(line.split_whitespace().next(), Some(&*seq.to_string()), "{line}");
+    }
     let subjects = |args: &[&str]| -> Vec<String> {
         let json = lines(&ledger, &[args, &["--json"]].concat());
         let values = json.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
@@ -45,6 +49,11 @@ fn tail_shows_the_last_records_that_pass() {
     assert_eq!(subjects(&["--actor", "bob", "--path", "/home/**"]), ["/home/bob/x"]);
     assert!(subjects(&["--actor", "nobody"]).is_empty());
     assert!(subjects(&["--verdict", "block"]).is_empty());
+    assert_eq!(subjects(&["--kind", "event", "-n", "1"]), ["/etc/app/deep/conf"]);
+    assert_eq!(subjects(&["--kind", "event", "--since", "1h"]).len(), 4);
+    assert!(subjects(&["--since", "2099-01-01T00:00:00Z"]).is_empty());
+    assert!(subjects(&["--until", "1h"]).is_empty());
+    assert!(subjects(&["--failed"]).is_empty());
     let stored: Vec<Value> = ledger.records();
     let shown: Vec<Value> = lines(&ledger, &["-n", "100", "--json"])
         .iter()
@@ -65,6 +74,8 @@ fn tail_follows_a_ledger_that_grows() {
         .expect("graven starts");
     let mut shown = BufReader::new(tail.stdout.take().expect("a pipe")).lines();
     ledger.feed(&["append"], format!("{}\n{EVENT}", event("a.second", "ada", "y")).as_bytes());
+    let day = shown.next().expect("a line").expect("text");
+    assert!(day.starts_with("── "), "{day}");
     let line = shown.next().expect("a line").expect("text");
     assert!(line.contains("a.second") && line.contains("ada"), "{line}");
     assert!(!line.contains('\u{1b}'), "no colour where nobody looks: {line:?}");
@@ -79,8 +90,14 @@ fn tail_says_what_is_no_ledger() {
     let output = ledger.graven(&["tail", "--ledger", "elsewhere"]);
     assert_eq!(code(output.status), 2);
     assert!(stderr(&output).contains("elsewhere is not a ledger"), "{}", text(&output));
-    let output = ledger.graven(&["tail", "--path", "["]);
+    let output = ledger.graven(&["tail", "elsewhere"]);
     assert_eq!(code(output.status), 2, "{}", text(&output));
+    assert_eq!(lines(&ledger, &["ledger"]), lines(&ledger, &[]), "by its directory, or by default");
+    for args in [["--path", "["], ["--since", "yesterday"], ["--lines", "few"]] {
+        let output = ledger.graven(&[&["tail"][..], &args].concat());
+        assert_eq!(code(output.status), 2, "{}", text(&output));
+    }
+    assert!(stderr(&ledger.graven(&["tail", "-n", "few"])).contains("expected a number"));
 }
 
 #[test]
@@ -105,9 +122,15 @@ fn shells_and_man_know_every_verb() {
         for verb in &verbs {
             assert!(script.contains(verb), "{shell} does not know {verb}");
         }
+        assert!(!script.contains("guard"), "{shell} offers what is hidden");
     }
     for verb in verbs {
         let page = fs::read_to_string(dir.path().join(format!("graven-{verb}.1"))).expect(verb);
-        assert!(page.contains(".SH SYNOPSIS"), "{page}");
+        for part in ["SYNOPSIS", "EXAMPLES", "EXIT STATUS", "ENVIRONMENT", "SEE ALSO"] {
+            let heading = format!(".SH {part}");
+            let quoted = format!(".SH \"{part}\"");
+            assert!(page.contains(&heading) || page.contains(&quoted), "no {part} in\n{page}");
+        }
+        assert!(page.lines().any(|line| line.starts_with(".TH") && line.contains("graven ")));
     }
 }

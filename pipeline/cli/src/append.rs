@@ -15,6 +15,7 @@ use graven_ledger::{LedgerError, OpenedLedger};
 use graven_record::Value;
 use graven_record::event::Admission;
 use graven_stages::{Acknowledgement, Rejection};
+use graven_verify::screen::number;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,7 +29,9 @@ use crate::ledger::LedgerArgs;
 /// `external_trace_id`, `occurred`, `payload`, `source`, `target_host`, `trace_id`, `where`.
 #[derive(Debug, Args)]
 #[command(after_help = r#"Example:
-  echo '{"action":"trade.amended","actor":{"kind":"user","id":"ada"},"subject":{"kind":"trade","id":"T-17"}}' |
+  printf '%s' '{"action":"trade.amended",' \
+    '"actor":{"kind":"user","id":"ada"},' \
+    '"subject":{"kind":"trade","id":"T-17"}}' |
     graven append --ledger ledger --receipts"#)]
 pub(crate) struct AppendArgs {
     #[command(flatten)]
@@ -172,10 +175,34 @@ impl Report {
         if *refused == 0 {
             return exit::GOOD;
         }
-        exit::report(&anyhow::anyhow!(
-            "{refused} of {} lines were refused; the others are in the ledger",
-            accepted + refused
-        ));
+        exit::report(&anyhow::anyhow!(outcome(*accepted, *refused)));
         exit::USAGE
+    }
+}
+
+/// What became of the lines, where some were refused.
+fn outcome(accepted: u64, refused: u64) -> String {
+    let all = accepted + refused;
+    match (accepted, refused) {
+        (0, 1) => "the line was refused; nothing was recorded".to_owned(),
+        (0, _) => format!("all {} lines were refused; nothing was recorded", number(all)),
+        _ => format!(
+            "{} of {} lines refused, {} recorded",
+            number(refused),
+            number(all),
+            number(accepted)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_says_what_is_recorded() {
+        assert_eq!(outcome(0, 1), "the line was refused; nothing was recorded");
+        assert_eq!(outcome(0, 2), "all 2 lines were refused; nothing was recorded");
+        assert_eq!(outcome(1, 5), "5 of 6 lines refused, 1 recorded");
     }
 }

@@ -2,11 +2,12 @@
 
 mod machine;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use graven_config::{Config, ConfigError};
+use graven_verify::screen::{BAD, GOOD, WEAK, count, painted};
 use serde_json::{Value, json};
 
 use crate::exit;
@@ -32,28 +33,28 @@ pub(crate) struct CheckArgs {
     file_only: bool,
     /// Print one JSON object a line for each file.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
-    let colour = io::stdout().is_terminal();
-    let mut code = exit::GOOD;
+    let mut total = Total::default();
     for file in &args.files {
         let loaded = graven_config::load(file);
         let warnings = match &loaded {
             Ok(config) if !args.file_only => machine::look(config),
             _ => Vec::new(),
         };
-        if loaded.is_err() {
-            code = exit::USAGE;
-        }
+        total.add(&loaded, &warnings);
         if args.json {
             writeln!(out, "{}", to_json(file, loaded, &warnings))?;
         } else {
-            write_text(out, file, loaded, &warnings, colour)?;
+            write_text(out, file, loaded, &warnings)?;
         }
     }
-    Ok(code)
+    if !args.json {
+        total.write(out)?;
+    }
+    Ok(if total.bad == 0 { exit::GOOD } else { exit::USAGE })
 }
 
 fn write_text(
@@ -61,37 +62,71 @@ fn write_text(
     file: &Path,
     loaded: Result<Config, ConfigError>,
     warnings: &[Warning],
-    colour: bool,
 ) -> io::Result<()> {
     match loaded {
         Ok(config) => {
-            let watches = config.ledgers.iter().map(|ledger| ledger.watches.len()).sum();
+            let watches: usize = config.ledgers.iter().map(|ledger| ledger.watches.len()).sum();
             writeln!(
                 out,
                 "{}: {}  {}, {}, {}",
-                painted("good", "32", colour),
+                painted(GOOD.bold(), "good"),
                 file.display(),
-                counted(config.ledgers.len(), "ledger", "ledgers"),
-                counted(watches, "watch", "watches"),
+                counted(config.ledgers.len(), "ledger"),
+                if watches == 1 { "1 watch".to_owned() } else { format!("{watches} watches") },
                 config.sha256()
             )?;
             for Warning { setting, found, remedy } in warnings {
-                let mark = painted("warning", "33", colour);
-                writeln!(out, "  {mark}: {setting}: {found}\n           → {remedy}")?;
+                let mark = painted(WEAK.bold(), "warning");
+                writeln!(out, "\n  {mark}: {setting}: {found}\n           → {remedy}")?;
             }
-            Ok(())
+            if warnings.is_empty() { Ok(()) } else { writeln!(out) }
         }
-        Err(ConfigError::Invalid(problems)) => write!(out, "{}", problems.render(colour)),
-        Err(error) => writeln!(out, "{}: {}", painted("error", "31", colour), sentence(error)),
+        Err(ConfigError::Invalid(problems)) => write!(out, "{}", problems.render(true)),
+        Err(error) => writeln!(out, "{}: {}", painted(BAD.bold(), "error"), sentence(error)),
     }
 }
 
-fn painted(word: &str, code: &str, colour: bool) -> String {
-    if colour { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() }
+/// What all files together come to.
+#[derive(Default)]
+struct Total {
+    good: usize,
+    bad: usize,
+    problems: usize,
+    warnings: usize,
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+impl Total {
+    fn add(&mut self, loaded: &Result<Config, ConfigError>, warnings: &[Warning]) {
+        self.warnings += warnings.len();
+        match loaded {
+            Ok(_) => self.good += 1,
+            Err(error) => {
+                self.bad += 1;
+                self.problems += match error {
+                    ConfigError::Invalid(all) => all.problems().len() + all.omitted(),
+                    _ => 1,
+                };
+            }
+        }
+    }
+
+    /// Nothing where one line has said it all.
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let Self { good, bad, problems, warnings } = *self;
+        let files = match (good, bad) {
+            _ if good + bad == 1 => None,
+            (_, 0) => Some(format!("{}, all good", counted(good, "file"))),
+            (_, _) => Some(format!("{}, {bad} of them bad", counted(good + bad, "file"))),
+        };
+        let problems = (problems > 0).then(|| counted(problems, "problem"));
+        let warnings = (warnings > 0).then(|| counted(warnings, "warning"));
+        let parts: Vec<_> = [files, problems, warnings].into_iter().flatten().collect();
+        if parts.is_empty() { Ok(()) } else { writeln!(out, "{}", parts.join(", ")) }
+    }
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    count(u64::try_from(number).unwrap_or(u64::MAX), noun)
 }
 
 /// An error with its causes.

@@ -1,21 +1,24 @@
 //! `graven doctor`: what works on this machine, and what to do about the rest.
 
 use std::fs;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use anstyle::Style;
 use clap::Args;
 use graven_capture::{CallSet, Capture, CaptureError, Cgroup2, RING_BYTES_MIN, Watch};
 use graven_stages::clock;
+use graven_verify::screen::{BAD, DIM, GOOD, WEAK, bytes, count, painted, span};
 use rustix::fs::{StatVfs, statvfs};
 use rustix::system::uname;
+use serde_json::json;
 
 use crate::exit;
 
 /// Show what works on this machine, and what to do about the rest.
 ///
 /// Tries what can be tried: it loads the kernel program on an empty cgroup and syncs a small file. It leaves
-/// nothing behind. Exits with 0 where capture works, with 2 where it does not.
+/// nothing behind. Exits with 0 where capture works and the directory can hold a ledger, and with 2 otherwise.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -24,15 +27,40 @@ pub(crate) struct DoctorArgs {
     /// Directory whose disk is looked at: where the ledger is or will be.
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How one thing stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Good,
+    /// It could not be found out, and need not be.
+    Unknown,
     /// Works, but less than it could.
     Weak,
     Missing,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Unknown => "unknown",
+            Self::Weak => "weak",
+            Self::Missing => "MISSING",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Good => GOOD,
+            Self::Unknown => DIM,
+            Self::Weak => WEAK,
+            Self::Missing => BAD,
+        }
+    }
 }
 
 /// One thing that was looked at.
@@ -63,39 +91,58 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 /// Syncs that are timed.
 const SYNCS: usize = 21;
 
-pub(crate) fn run(args: &DoctorArgs, out: &mut impl Write) -> io::Result<u8> {
-    let capture = capture();
-    let works = capture.state == State::Good;
+pub(crate) fn run(args: &DoctorArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let findings = [
         kernel(),
         types(),
         lockdown(),
         cgroups(),
-        capture,
+        capture(),
         space(&args.dir),
         sync(&args.dir),
         time(),
     ];
-    let colour = io::stdout().is_terminal();
-    for finding in &findings {
-        write_finding(out, finding, colour)?;
+    let lacks = |what| findings.iter().any(|it| it.what == what && it.state == State::Missing);
+    let works = !lacks("capture");
+    if args.json {
+        writeln!(out, "{}", to_json(&findings, works))?;
+    } else {
+        findings.iter().try_for_each(|finding| write_finding(out, finding))?;
+        writeln!(out, "\n{}", closing(&findings, works))?;
     }
-    Ok(if works { exit::GOOD } else { exit::USAGE })
+    Ok(if works && !lacks("disk") && !lacks("sync") { exit::GOOD } else { exit::USAGE })
 }
 
-fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::Result<()> {
-    let (mark, code) = match finding.state {
-        State::Good => ("ok", "32"),
-        State::Weak => ("weak", "33"),
-        State::Missing => ("MISSING", "31"),
-    };
-    let (begin, end) =
-        if colour { (format!("\x1b[{code}m"), "\x1b[0m") } else { (String::new(), "") };
-    writeln!(out, "{:<10} {begin}{mark:<8}{end} {}", finding.what, finding.found)?;
-    match &finding.remedy {
+fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
+    let Finding { what, state, found, remedy } = finding;
+    let mark = painted(state.style(), format!("{:<8}", state.word()));
+    writeln!(out, "{what:<10} {mark} {found}")?;
+    match remedy {
         Some(remedy) => writeln!(out, "{:<19} → {remedy}", ""),
         None => Ok(()),
     }
+}
+
+/// `capture works; 1 thing to improve`.
+fn closing(findings: &[Finding], works: bool) -> String {
+    let verdict = if works {
+        painted(GOOD, "capture works")
+    } else {
+        painted(BAD, "capture does not work here")
+    };
+    let to_do = findings.iter().filter(|finding| finding.remedy.is_some()).count();
+    match u64::try_from(to_do).unwrap_or(u64::MAX) {
+        0 => format!("{verdict}; nothing to improve"),
+        to_do => format!("{verdict}; {} to improve", count(to_do, "thing")),
+    }
+}
+
+fn to_json(findings: &[Finding], works: bool) -> serde_json::Value {
+    let findings = findings.iter().map(|Finding { what, state, found, remedy }| {
+        let state = state.word().to_lowercase();
+        json!({ "found": found, "remedy": remedy, "state": state, "what": what })
+    });
+    json!({ "capture": works, "findings": findings.collect::<Vec<_>>() })
 }
 
 fn kernel() -> Finding {
@@ -120,7 +167,7 @@ fn types() -> Finding {
     let path = Path::new("/sys/kernel/btf/vmlinux");
     match fs::metadata(path) {
         Ok(metadata) => {
-            Finding::good("types", format!("{}, {} bytes", path.display(), metadata.len()))
+            Finding::good("types", format!("{}, {}", path.display(), bytes(metadata.len())))
         }
         Err(_) => Finding::other(
             "types",
@@ -142,9 +189,12 @@ fn lockdown() -> Finding {
             "boot with lockdown=integrity or none: this mode forbids reading the callers' memory",
         ),
         Some(mode) => Finding::good("lockdown", mode),
-        None => {
-            Finding::good("lockdown", "not reported (securityfs is not mounted, or there is none)")
-        }
+        None => Finding {
+            what: "lockdown",
+            state: State::Unknown,
+            found: "not reported (securityfs is not mounted, or there is none)".to_owned(),
+            remedy: None,
+        },
     }
 }
 
@@ -196,12 +246,12 @@ fn space(dir: &Path) -> Finding {
     let of = |it: StatVfs| it.f_bavail.saturating_mul(it.f_frsize);
     match statvfs(dir).map(of) {
         Ok(free) if free >= FREE_BYTES_MIN => {
-            Finding::good("disk", format!("{} GiB free at {}", free >> 30, dir.display()))
+            Finding::good("disk", format!("{} free at {}", bytes(free), dir.display()))
         }
         Ok(free) => Finding::other(
             "disk",
             State::Weak,
-            format!("{} MiB free at {}", free >> 20, dir.display()),
+            format!("{} free at {}", bytes(free), dir.display()),
             "a full disk ends the run: make room, or name another directory",
         ),
         Err(error) => Finding::other(
@@ -218,15 +268,15 @@ fn sync(dir: &Path) -> Finding {
     let path = dir.join(format!(".graven-doctor-{}", std::process::id()));
     let time = || -> io::Result<Vec<u64>> {
         let mut file = fs::File::create_new(&path)?;
-        let mut times_us = Vec::with_capacity(SYNCS);
+        let mut times_ns = Vec::with_capacity(SYNCS);
         for _ in 0..SYNCS {
             let begin_ns = clock::mono_ns();
             file.write_all(&[0; 4096])?;
             file.sync_data()?;
-            times_us.push((clock::mono_ns() - begin_ns) / 1_000);
+            times_ns.push(clock::mono_ns() - begin_ns);
         }
-        times_us.sort_unstable();
-        Ok(times_us)
+        times_ns.sort_unstable();
+        Ok(times_ns)
     };
     let times = time();
     // Made above, or not there.
@@ -237,7 +287,10 @@ fn sync(dir: &Path) -> Finding {
             Finding::good(
                 "sync",
                 format!(
-                    "4 KiB in {median} µs (from {least} to {most}): what a lone record waits for"
+                    "4 KiB in {} (from {} to {}): what a lone record waits for",
+                    span(median),
+                    span(*least),
+                    span(*most)
                 ),
             )
         }
@@ -254,8 +307,8 @@ fn sync(dir: &Path) -> Finding {
 fn time() -> Finding {
     let sample = clock::sample();
     if sample.synchronised {
-        let error_us = sample.max_error_ns / 1_000;
-        return Finding::good("clock", format!("synchronised, true to {error_us} µs"));
+        let error = span(sample.max_error_ns);
+        return Finding::good("clock", format!("synchronised, true to {error}"));
     }
     Finding::other(
         "clock",

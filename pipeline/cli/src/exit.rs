@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use graven_capture::CaptureError;
 use graven_ledger::LedgerError;
 use graven_stages::StageError;
+use graven_verify::screen::{UntilClosed, output};
 
 /// All is well.
 pub(crate) const GOOD: u8 = 0;
@@ -15,6 +16,26 @@ pub(crate) const FAULT: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The operating system refused to read or write.
 pub(crate) const IO: u8 = 3;
+
+/// What they mean, for help and manual.
+pub(crate) const CODES: [(u8, &str); 5] = [
+    (GOOD, "good"),
+    (FAULT, "the evidence is at fault, or a service is not well"),
+    (USAGE, "usage, configuration or input is wrong"),
+    (IO, "input or output failed"),
+    (4, "self-consistent, but the signer is unproven"),
+];
+
+/// Runs a verb that only shows: to its end and its exit code, however little of it is read.
+pub(crate) fn show(
+    for_machines: bool,
+    verb: impl FnOnce(&mut Shown) -> anyhow::Result<u8>,
+) -> ExitCode {
+    finish(verb(&mut UntilClosed::new(output(for_machines))))
+}
+
+/// Where such a verb writes to.
+pub(crate) type Shown = UntilClosed<Box<dyn std::io::Write>>;
 
 /// Prints an error, if there is one, and gives the exit code.
 pub(crate) fn finish(result: anyhow::Result<u8>) -> ExitCode {
@@ -33,7 +54,7 @@ pub(crate) fn report(error: &anyhow::Error) {
     drop(writeln!(std::io::stderr(), "graven: {error:#}"));
 }
 
-/// Whoever read our output has seen enough (`graven show 0 | head`): no failure of a verb that only shows.
+/// Whoever read our output has seen enough (`graven tail | head`): the end of a verb that has none of its own.
 pub(crate) fn seen_enough(result: anyhow::Result<u8>) -> anyhow::Result<u8> {
     match result {
         Err(error) if is_closed_pipe(&error) => Ok(GOOD),
@@ -73,7 +94,7 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
 fn of_ledger(error: &LedgerError) -> u8 {
     match error {
         LedgerError::Corrupt { .. } | LedgerError::GoneBack { .. } => FAULT,
-        LedgerError::Io { .. } => IO,
+        LedgerError::Io { .. } | LedgerError::NotPermitted { .. } => IO,
         _ => USAGE,
     }
 }

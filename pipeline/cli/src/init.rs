@@ -9,6 +9,8 @@ use clap::Args;
 use graven_record::Origin;
 use graven_stages::{clock, host_name};
 
+use crate::exit;
+
 /// Make an empty ledger and its signing key.
 ///
 /// The key is made with mode 0600 beside the ledger, never in it, and with it the signer's memory of what
@@ -35,7 +37,7 @@ pub(crate) fn default_key(dir: &Path) -> PathBuf {
     key.into()
 }
 
-pub(crate) fn run(args: &InitArgs, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) fn run(args: &InitArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let origin = match &args.origin {
         Some(origin) => origin.clone(),
         None => default_origin(&args.dir)?,
@@ -51,7 +53,13 @@ pub(crate) fn run(args: &InitArgs, out: &mut impl Write) -> anyhow::Result<()> {
     )?;
     writeln!(out, "verifier key  {}  (give it away)", created.verifier_path.display())?;
     writeln!(out, "              {}", created.verifier)?;
-    Ok(())
+    let dir = args.dir.display();
+    let own_key = args.key.as_ref().map(|key| format!(" --key {}", key.display()));
+    let own_key = own_key.unwrap_or_default();
+    let verifier = created.verifier_path.display();
+    writeln!(out, "next          sudo graven exec --ledger {dir}{own_key} -- COMMAND")?;
+    writeln!(out, "              graven verify {dir} --key {verifier}")?;
+    Ok(exit::GOOD)
 }
 
 fn default_origin(dir: &Path) -> anyhow::Result<Origin> {

@@ -12,6 +12,7 @@ use graven_stages::{HEARTBEAT_S, Pipeline, PipelineOptions, clock, host_name};
 
 use crate::daemon::SocketArgs;
 use crate::init::default_key;
+use crate::value::seconds;
 
 #[derive(Debug, Args)]
 pub(crate) struct LedgerArgs {
@@ -25,7 +26,7 @@ pub(crate) struct LedgerArgs {
     #[arg(long, value_name = "FILE")]
     mirror: Option<PathBuf>,
     /// Seconds between two heartbeat records.
-    #[arg(long, value_name = "S", default_value_t = HEARTBEAT_S, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = HEARTBEAT_S, value_parser = seconds)]
     heartbeat_s: u64,
     #[command(flatten)]
     socket: SocketArgs,

@@ -14,6 +14,7 @@ mod show;
 mod status;
 mod tail;
 mod tally;
+mod value;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
@@ -22,24 +23,27 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use graven_verify::screen::output;
 use tracing_subscriber::EnvFilter;
 
 /// Records what autonomous agents do, so that the record holds up when someone hostile looks at it.
 #[derive(Debug, Parser)]
-#[command(name = "graven", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "graven", version, propagate_version = true, max_term_width = 100, after_help = after_help())]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   graven init ledger
   sudo graven exec --ledger ledger -- ./my-agent
-  graven verify ledger --key ledger.vkey
+  graven verify ledger --key ledger.vkey";
 
-Exit codes of all verbs but `exec`: 0 good; 1 evidence at fault; 2 usage or configuration; 3 input or
-output failed; 4 self-consistent, but the signer is unproven.";
+fn after_help() -> String {
+    let codes = exit::CODES.map(|(code, meaning)| format!("\n  {code}  {meaning}"));
+    format!("{EXAMPLES}\n\nExit codes of all verbs but `exec`:{}", codes.concat())
+}
 
 const VERIFY_EXAMPLE: &str = "\
 Example:
@@ -59,7 +63,7 @@ enum Verb {
     Verify(graven_verify::command::VerifyArgs),
     Show(show::ShowArgs),
     Status(status::StatusArgs),
-    Tail(tail::TailArgs),
+    Tail(Box<tail::TailArgs>),
     Reload(daemon::ReloadArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
@@ -81,37 +85,23 @@ fn main() -> ExitCode {
     // A service says what it does; a command says what is wrong.
     start_log(if matches!(cli.verb, Verb::Run(_)) { "info" } else { "warn" });
     match cli.verb {
-        Verb::Init(args) => {
-            exit::finish(init::run(&args, &mut io::stdout().lock()).map(|()| exit::GOOD))
-        }
+        Verb::Init(args) => exit::show(false, |out| init::run(&args, out)),
         Verb::Exec(args) => exec::run(&args),
         Verb::Append(args) => exit::finish(append::run(args)),
         Verb::Verify(args) => {
-            let verdict = graven_verify::command::run(&args, &mut io::stdout().lock());
-            exit::finish(verdict.map(graven_verify::Verdict::exit_code).map_err(Into::into))
+            exit::show(args.json, |out| Ok(graven_verify::command::run(&args, out)?.exit_code()))
         }
-        Verb::Show(args) => {
-            exit::finish(exit::seen_enough(show::run(&args, &mut io::stdout().lock())))
-        }
+        Verb::Show(args) => exit::show(args.json, |out| show::run(&args, out)),
         Verb::Run(args) => exit::finish(run::run(&args)),
-        Verb::Status(args) => {
-            exit::finish(exit::seen_enough(status::run(&args, &mut io::stdout().lock())))
-        }
+        Verb::Status(args) => exit::show(args.json, |out| status::run(&args, out)),
         Verb::Tail(args) => {
-            exit::finish(exit::seen_enough(tail::run(&args, &mut io::stdout().lock())))
+            exit::finish(exit::seen_enough(tail::run(&args, &mut output(args.json))))
         }
-        Verb::Reload(args) => exit::finish(daemon::reload(&args, &mut io::stdout().lock())),
-        Verb::Completions(args) => exit::finish(exit::seen_enough(completions::complete::<Cli>(
-            &args,
-            &mut io::stdout().lock(),
-        ))),
+        Verb::Reload(args) => exit::show(false, |out| daemon::reload(&args, out)),
+        Verb::Check(args) => exit::show(args.json, |out| check::run(&args, out)),
+        Verb::Doctor(args) => exit::show(args.json, |out| doctor::run(&args, out)),
+        Verb::Completions(args) => exit::show(true, |out| completions::complete::<Cli>(&args, out)),
         Verb::Man(args) => exit::finish(completions::man::<Cli>(&args)),
-        Verb::Check(args) => {
-            exit::finish(exit::seen_enough(check::run(&args, &mut io::stdout().lock())))
-        }
-        Verb::Doctor(args) => {
-            exit::finish(doctor::run(&args, &mut io::stdout().lock()).map_err(Into::into))
-        }
         Verb::Guard { cgroup } => exit::finish(exec::guard(&cgroup)),
     }
 }
@@ -127,6 +117,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     // A command under `exec` has all other codes for itself.
     let is_exec = std::env::args_os().nth(1).is_some_and(|verb| verb == OsStr::new("exec"));
     ExitCode::from(if is_exec { exec::GRAVEN_FAILED } else { exit::USAGE })
+}
+
+/// Columns of the terminal, where output goes to one.
+fn width() -> Option<usize> {
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let terminal = io::stdout().is_terminal();
+    terminal.then(|| told().unwrap_or_else(|| console::Term::stdout().size().1.into()))
 }
 
 fn start_log(level: &str) {

@@ -8,8 +8,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use graven_ledger::{BlockHeader, Found, LineReader, Paths, ReadLine, TileReader, proof};
 use graven_record::leaf_hash;
+use graven_verify::screen::{BAD, GOOD, count, painted};
 
 use crate::exit;
+use crate::value::number;
 
 /// Show one record and where it stands.
 ///
@@ -21,23 +23,21 @@ Example:
   graven show 17 --ledger ledger")]
 pub(crate) struct ShowArgs {
     /// Index of the record, from 0.
+    #[arg(value_parser = number::<u64>)]
     seq: u64,
     /// Directory of the ledger.
     #[arg(long, value_name = "DIR", env = "GRAVEN_LEDGER", default_value = "ledger")]
     ledger: PathBuf,
     /// Print the record's canonical bytes alone.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Longest header line that is read, in bytes: far more than any has.
 const HEADER_BYTES_MAX: usize = 1 << 16;
 
 pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<u8> {
-    let paths = Paths::new(&args.ledger);
-    if !paths.info().exists() {
-        return Err(graven_ledger::LedgerError::NotALedger(args.ledger.clone()).into());
-    }
+    let paths = graven_ledger::look(&args.ledger)?;
     let Some(found) = graven_ledger::find(&paths, args.seq)? else {
         bail!(
             "{} has no record {}: `graven verify` tells how many it has",
@@ -72,13 +72,14 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<u8> {
             match proved {
                 Ok(()) => writeln!(
                     out,
-                    "in tree    yes: {} hashes lead to the root of {} records",
-                    path.len(),
-                    newest.size
+                    "in tree    {}: {} lead to the root of {}",
+                    painted(GOOD, "yes"),
+                    hashes(path.len()),
+                    count(newest.size, "record")
                 )?,
                 Err(error) => {
                     code = exit::FAULT;
-                    writeln!(out, "in tree    NO: {error}")?;
+                    writeln!(out, "in tree    {}: {error}", painted(BAD, "NO"))?;
                 }
             }
         }
@@ -88,6 +89,10 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<u8> {
         .context("the stored record is no JSON: run `graven verify`")?;
     writeln!(out, "\n{}", serde_json::to_string_pretty(&value)?)?;
     Ok(code)
+}
+
+fn hashes(many: usize) -> String {
+    if many == 1 { "1 hash".to_owned() } else { format!("{many} hashes") }
 }
 
 /// The header of the block that holds record `seq`, and the newest header.

@@ -158,11 +158,15 @@ fn alternatives(schema: &Value) -> Vec<&Value> {
     }
 }
 
-/// The first sentence of what the schema says of a setting.
-fn first_words(schema: &Value) -> &str {
+/// The first sentence of what the schema says of a setting, as part of another.
+fn first_words(schema: &Value) -> String {
     let description = schema["description"].as_str().unwrap_or_default();
     let sentence = description.split_once(". ").map_or(description, |(first, _)| first);
-    sentence.trim_end_matches('.')
+    let sentence = sentence.trim_end_matches('.');
+    match sentence.split_at_checked(1) {
+        Some((capital, rest)) => capital.to_lowercase() + rest,
+        None => sentence.to_owned(),
+    }
 }
 
 /// The value's type in the words of JSON Schema.

@@ -40,7 +40,7 @@ pub(crate) fn ledger_name(name: &str) -> Result<String, Fault> {
     }
     Err(Fault::new(
         format!("`{name}` is no name for a ledger"),
-        format!("use lower-case letters, digits and `-`, at most {NAME_BYTES_MAX}"),
+        format!("use lower-case letters, digits and `-`, at most {NAME_BYTES_MAX} characters"),
     ))
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, Fault> {
     if text.len() > PATH_BYTES_MAX {
         return Err(Fault::new(
             format!("the path has {} bytes", text.len()),
-            format!("use at most {PATH_BYTES_MAX}"),
+            format!("use at most {PATH_BYTES_MAX} bytes"),
         ));
     }
     if path.components().any(|part| part == Component::ParentDir) {
@@ -95,7 +95,7 @@ fn bounded_path(text: &str, bytes_max: usize, why: &str) -> Result<PathBuf, Faul
     }
     Err(Fault::new(
         format!("the path has {bytes} bytes"),
-        format!("use at most {bytes_max}: {why}"),
+        format!("use at most {bytes_max} bytes: {why}"),
     ))
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn unit(text: &str) -> Result<String, Fault> {
     Err(Fault::new(
         format!("`{text}` is no name for a unit"),
         format!(
-            "use letters, digits and `:_.\\-@`, at most {UNIT_BYTES_MAX}; see systemd-escape(1)"
+            "use letters, digits and `:_.\\-@`, at most {UNIT_BYTES_MAX} characters; see systemd-escape(1)"
         ),
     ))
 }

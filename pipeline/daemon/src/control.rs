@@ -175,7 +175,7 @@ pub struct RingStatus {
 /// Who is watched under one name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchStatus {
-    /// The agent's name on the record.
+    /// The agent's name on the record; `exec` for a run of that.
     pub agent: String,
     /// What is watched: cgroups, units, executables.
     pub targets: Vec<TargetStatus>,
@@ -184,7 +184,7 @@ pub struct WatchStatus {
 /// One thing that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetStatus {
-    /// Its name, as in the configuration.
+    /// Its name, as in the configuration; of a run of `exec` the agent's, and how its trace id begins.
     pub name: String,
     /// Why nothing of it is watched at this moment; `None` where it is.
     pub waiting: Option<String>,

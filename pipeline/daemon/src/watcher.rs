@@ -223,16 +223,21 @@ impl Watcher {
     }
 
     pub(crate) fn status(&self, ledger: &str) -> Vec<WatchStatus> {
-        let of_ledger = self.watches.values().filter(|active| active.post.ledger == ledger);
+        let of_ledger = self.watches.iter().filter(|(_, active)| active.post.ledger == ledger);
         of_ledger
-            .filter_map(|active| {
-                let agent = match &active.origin {
-                    Origin::Configured(watch) => watch.agent.clone(),
-                    Origin::Ordered(trace_id) => format!("graven exec {trace_id}"),
+            .filter_map(|(index, active)| {
+                let (agent, run) = match &active.origin {
+                    Origin::Configured(watch) => (watch.agent.clone(), None),
+                    Origin::Ordered(trace_id) => {
+                        let agent = active.post.agents.get(*index)?;
+                        // The beginning tells runs of one agent apart.
+                        let run = trace_id.get(..8).unwrap_or(trace_id);
+                        ("exec".to_owned(), Some(format!("{} ({run})", agent.id)))
+                    }
                     Origin::Excluded(_) => return None,
                 };
                 let targets = active.targets.iter().map(|target| TargetStatus {
-                    name: target.name.clone(),
+                    name: run.clone().unwrap_or_else(|| target.name.clone()),
                     waiting: target.waiting.clone(),
                 });
                 Some(WatchStatus { agent, targets: targets.collect() })

@@ -57,6 +57,14 @@ pub enum LedgerError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// The file is another user's. Run as that one.
+    #[error("you may not {operation} {}: run it with sudo, or as its owner", path.display())]
+    NotPermitted {
+        /// What was attempted.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("failed to {operation} {}", path.display())]
     Io {
@@ -70,10 +78,13 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// An [`LedgerError::Io`] maker for `map_err`.
+    /// An [`LedgerError::Io`] or [`LedgerError::NotPermitted`] maker for `map_err`.
     pub fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { operation, path, source }
+        move |source| match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotPermitted { operation, path },
+            _ => Self::Io { operation, path, source },
+        }
     }
 
     /// An [`LedgerError::Corrupt`] of a whole file.

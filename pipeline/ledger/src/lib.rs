@@ -36,7 +36,7 @@ pub use note::{
     open_checkpoint, open_signed,
 };
 pub use paths::Paths;
-pub use reader::{Found, SegmentCursor, find};
+pub use reader::{Found, SegmentCursor, find, look};
 pub use recovery::{Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open};
 pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
 pub use signer::{Signer, SignerState};

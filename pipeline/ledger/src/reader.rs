@@ -1,7 +1,7 @@
 //! Reading records back: one by its index, or all from an index on.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use graven_record::RECORD_BYTES_MAX;
@@ -17,6 +17,22 @@ pub struct Found {
     pub segment: SegmentFile,
     /// Offset of its first byte.
     pub at_byte: u64,
+}
+
+/// The paths of the ledger in `dir`, to be read.
+///
+/// # Errors
+///
+/// [`LedgerError::NotALedger`]; [`LedgerError::NotPermitted`] where that is not to be seen.
+pub fn look(dir: &Path) -> Result<Paths, LedgerError> {
+    let paths = Paths::new(dir);
+    match File::open(paths.info()) {
+        Ok(_) => Ok(paths),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(LedgerError::NotALedger(dir.to_owned()))
+        }
+        Err(error) => Err(LedgerError::io("read", dir)(error)),
+    }
 }
 
 /// Finds record `seq`; `None` where the ledger ends before it. Cost: reads one segment up to it.

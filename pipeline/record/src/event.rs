@@ -77,7 +77,7 @@ impl Event {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Err(ValueError::at("", "the line is empty: send one JSON object a line"));
         }
-        let mut event = Members::of("", Value::parse(line)?)?;
+        let mut event = Members::of("", Value::parse(line).map_err(one_a_line)?)?;
         let (device, host, ip) = place(event.take("where"))?;
         let parsed = Self {
             action: action(&mut event)?,
@@ -127,6 +127,14 @@ impl Event {
             trace_id: self.trace_id.as_deref().unwrap_or(defaults.trace_id),
         }
     }
+}
+
+/// Says what to send where a line is no JSON at all.
+fn one_a_line(mut error: ValueError) -> ValueError {
+    if error.problem.starts_with("is not JSON") {
+        error.problem.push_str(": send one object a line");
+    }
+    error
 }
 
 /// An object's members, taken out one by one so that what is left over is unknown.
@@ -291,7 +299,8 @@ fn payload(value: Value, admission: &Admission) -> Result<Value, ValueError> {
         {
             return Err(ValueError::at(
                 format!("{path}.{name}"),
-                "is not an admitted payload field: list it to admit it",
+                "is not an admitted payload field: list it with --payload-field, or under `payload_fields` in \
+                 the settings of the service that writes the ledger",
             ));
         }
         sides.push((side.to_owned(), Value::Object(fields)));

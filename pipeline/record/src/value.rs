@@ -91,10 +91,11 @@ impl Value {
 
 /// The parser's message for a single line: the line number says nothing.
 fn plain(error: &serde_json::Error) -> String {
-    error
+    let text = error
         .to_string()
         .replace("unexpected end of hex escape", "lone surrogate in hex escape")
-        .replace(" at line 1 column ", " at byte ")
+        .replace(" at line 1 column ", " at byte ");
+    if error.is_data() { text } else { format!("is not JSON ({text})") }
 }
 
 /// Canonical order: by UTF-16 code units, which for ASCII is by bytes.

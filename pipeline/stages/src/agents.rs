@@ -66,6 +66,13 @@ impl Agents {
         self.change(|all| drop(all.insert(watch, Arc::new(watched))));
     }
 
+    /// The agent under `watch`, while it is registered.
+    #[must_use]
+    pub fn get(&self, watch: u32) -> Option<Agent> {
+        let watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.get(&watch).map(|watched| watched.agent.clone())
+    }
+
     /// Forgets `watch`.
     pub fn remove(&self, watch: u32) {
         self.change(|all| drop(all.remove(&watch)));

@@ -42,6 +42,8 @@ pub struct VerifyArgs {
 
 /// Verifies, and writes the report to `out`; the caller maps the verdict to an exit code.
 ///
+/// The report for people has colours: give [`crate::screen::output`], which knows where they are wanted.
+///
 /// # Errors
 ///
 /// [`VerifyError`], which has an exit code of its own.
@@ -59,7 +61,7 @@ pub fn run(args: &VerifyArgs, out: &mut impl Write) -> Result<Verdict, VerifyErr
             serde_json::to_writer(&mut *out, &report)?;
             writeln!(out)?;
         } else {
-            write!(out, "{report}")?;
+            write!(out, "{report:#}")?;
         }
         out.flush()
     };

@@ -17,6 +17,14 @@ pub enum VerifyError {
     /// The checkpoint from outside cannot be used: give another one.
     #[error("--at-least: {0}")]
     AtLeast(String),
+    /// The ledger is another user's: run as that one.
+    #[error("you may not {operation} {}: run it with sudo, or as its owner", path.display())]
+    NotPermitted {
+        /// What was attempted.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+    },
     /// The operating system refused. This says nothing about the ledger: try again.
     #[error("failed to {operation} {}", path.display())]
     Io {
@@ -30,10 +38,13 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
-    /// An [`VerifyError::Io`] maker for `map_err`.
+    /// An [`VerifyError::Io`] or [`VerifyError::NotPermitted`] maker for `map_err`.
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { operation, path, source }
+        move |source| match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotPermitted { operation, path },
+            _ => Self::Io { operation, path, source },
+        }
     }
 
     /// The exit code: 2 for a usage error, 3 for an I/O error.
@@ -41,7 +52,7 @@ impl VerifyError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotALedger(_) | Self::Key(_) | Self::AtLeast(_) => 2,
-            Self::Io { .. } => 3,
+            Self::NotPermitted { .. } | Self::Io { .. } => 3,
         }
     }
 }

@@ -14,9 +14,11 @@ mod files;
 mod findings;
 mod growth;
 mod line;
+mod missing;
 mod pipeline;
 mod progress;
 mod report;
+pub mod screen;
 mod segments;
 mod shape;
 mod superseded;
@@ -28,6 +30,7 @@ mod verify;
 mod walk;
 
 pub use error::VerifyError;
+pub use missing::Missing;
 pub use progress::{Bar, Progress};
 pub use report::{
     ActionCount, Checks, Fault, FaultKind, Kinds, NewestCheckpoint, Note, NoteKind, Report, Verdict,

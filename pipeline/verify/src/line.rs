@@ -6,7 +6,7 @@ use graven_ledger::{LineError, Members, Placement};
 use graven_record::{Hash, RECORD_BYTES_MAX, canonical, leaf_hash};
 
 use crate::chunks::Chunk;
-use crate::{FaultKind, shape};
+use crate::{FaultKind, Missing, shape};
 
 /// What the lines are checked against.
 #[derive(Debug)]
@@ -66,6 +66,8 @@ pub(crate) struct Entry {
     pub(crate) opening: Option<(Hash, u64)>,
     /// Of `ledger.created`: whether it says what `ledger.json` says.
     pub(crate) created: Option<bool>,
+    /// Of a gap: what it says is missing.
+    pub(crate) missing: Option<Box<Missing>>,
     /// What is wrong with its form.
     pub(crate) wrong: Option<Box<str>>,
     /// The first member that is not known.
@@ -137,6 +139,10 @@ impl LineChecker {
             action,
             opening: members.detail.filter(|_| placement.opens_block).and_then(opening),
             created: creates.then(|| members.detail == Some(&self.info)),
+            missing: members
+                .gap
+                .filter(|_| kind == Kind::Gap)
+                .map(|gap| Box::new(Missing::read(gap))),
             wrong: shape.wrong.map(Into::into),
             unknown: shape.unknown.map(Into::into),
         })

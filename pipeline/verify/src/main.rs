@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use graven_verify::command::{EXAMPLES, VerifyArgs, exit_code, run};
+use graven_verify::screen::{UntilClosed, output};
 
 /// Verifies a Graven ledger: every record, hash, header, tile and signature in it.
 #[derive(Debug, Parser)]
@@ -16,8 +17,8 @@ struct Cli {
 
 #[expect(clippy::print_stderr, reason = "a binary speaks to its user")]
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = run(&cli.args, &mut std::io::stdout().lock());
+    let Cli { args } = Cli::parse();
+    let result = run(&args, &mut UntilClosed::new(output(args.json)));
     if let Err(error) = &result {
         eprintln!("graven-verify: {error}");
         let mut cause = error.source();

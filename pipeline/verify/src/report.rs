@@ -3,6 +3,8 @@
 use graven_record::Hash;
 use serde::Serialize;
 
+use crate::Missing;
+
 /// What a verification comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -249,6 +251,8 @@ pub struct Report {
     pub gaps: u64,
     /// Standing records by kind.
     pub kinds: Kinds,
+    /// What the gap records say is missing.
+    pub missing: Missing,
     /// Notes, at most 20 of a kind and 100 in all.
     pub notes: Vec<Note>,
     /// How many notes there are, those that are not listed included.

@@ -40,6 +40,9 @@ pub(crate) fn read(paths: &Paths) -> Result<Vec<Segment>, VerifyError> {
         graven_ledger::LedgerError::Io { operation, path, source } => {
             VerifyError::Io { operation, path, source }
         }
+        graven_ledger::LedgerError::NotPermitted { operation, path } => {
+            VerifyError::NotPermitted { operation, path }
+        }
         other => VerifyError::io("list", &paths.segments())(std::io::Error::other(other)),
     })?;
     let ends: Vec<_> = files.iter().skip(1).map(|next| Some(next.first)).collect();

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::findings::{At, Findings};
 use crate::line::{Entry, Kind};
-use crate::{ActionCount, Kinds, NoteKind};
+use crate::screen::number;
+use crate::{ActionCount, Kinds, Missing, NoteKind};
 
 /// Most actions that are counted by name.
 const ACTIONS_MAX: usize = 1 << 12;
@@ -16,6 +17,7 @@ const ACTIONS_LISTED_MAX: usize = 10;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) kinds: Kinds,
+    pub(crate) missing: Missing,
     actions: HashMap<String, u64>,
     unknown: Option<Unknown>,
 }
@@ -37,6 +39,9 @@ impl Tally {
             Kind::System => &mut self.kinds.system,
         };
         *kind += 1;
+        if let Some(missing) = &entry.missing {
+            self.missing.add(seq, missing);
+        }
         if let Some(name) = entry.unknown.take() {
             let unknown = self.unknown.get_or_insert(Unknown { count: 0, first: seq, name });
             unknown.count += 1;
@@ -74,8 +79,11 @@ impl Tally {
     pub(crate) fn note_unknown(&self, findings: &mut Findings) {
         if let Some(unknown) = &self.unknown {
             let sentence = format!(
-                "{} records have members or actions that this version does not know, the first of them `{}`",
-                unknown.count,
+                "{} members or actions that this version does not know, the first of them `{}`",
+                match unknown.count {
+                    1 => "1 record has".to_owned(),
+                    many => format!("{} records have", number(many)),
+                },
                 unknown.name.escape_debug()
             );
             let at = At::default().record(unknown.first);

@@ -2,28 +2,11 @@
 
 use std::fmt;
 
+use anstyle::Style;
 use graven_record::Timestamp;
 
+use crate::screen::{BAD, GOOD, STRONG, WEAK, count, number, painted};
 use crate::{Report, Verdict};
-
-/// A number with its thousands apart.
-fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 record`, `2 records`.
-fn count(value: u64, noun: &str) -> String {
-    let plural = if value == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", number(value))
-}
 
 /// POSIX seconds as a UTC time, where they lie in this age.
 fn time(unix_s: u64) -> String {
@@ -36,15 +19,21 @@ fn time(unix_s: u64) -> String {
     )
 }
 
+/// The report on lines of at most 100 characters; `{:#}` adds colours.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let origin = self.origin.as_deref().unwrap_or("a ledger of unknown name");
-        let verdict = match self.verdict {
-            Verdict::Good => "good",
-            Verdict::Fault => "FAULT",
-            Verdict::Unproven => "unproven",
+        let (verdict, style) = match self.verdict {
+            Verdict::Good => ("good", GOOD),
+            Verdict::Fault => ("FAULT", BAD),
+            Verdict::Unproven => ("unproven", WEAK),
         };
-        writeln!(f, "{verdict}: {origin}")?;
+        let verdict = coloured(f, style.bold(), verdict);
+        let gaps = match self.verdict {
+            Verdict::Good | Verdict::Unproven if self.gaps > 0 => coloured(f, WEAK, ", with gaps"),
+            _ => String::new(),
+        };
+        writeln!(f, "{verdict}{gaps}: {}", coloured(f, STRONG, origin))?;
         self.fmt_ledger(f)?;
         self.fmt_checks(f)?;
         self.fmt_faults(f)?;
@@ -78,10 +67,13 @@ impl Report {
             number(self.kinds.gap),
             number(self.kinds.system)
         )?;
+        let width = self.actions.first().map_or(0, |it| number(it.count).len());
         for (index, it) in self.actions.iter().take(5).enumerate() {
             let label = if index == 0 { "actions" } else { "" };
-            writeln!(f, "  {label:<11} {} {}", number(it.count), it.action.escape_debug())?;
+            let action = it.action.escape_debug();
+            writeln!(f, "  {label:<11} {:>width$} {action}", number(it.count))?;
         }
+        self.fmt_gaps(f)?;
         match &self.root {
             Some(root) => writeln!(f, "  root        {root}")?,
             None => writeln!(f, "  root        not recomputed")?,
@@ -97,6 +89,14 @@ impl Report {
         }
     }
 
+    fn fmt_gaps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gaps = match self.gaps {
+            0 => "none on record".to_owned(),
+            gaps => coloured(f, WEAK, &format!("{}: {}", number(gaps), self.missing)),
+        };
+        writeln!(f, "  gaps        {gaps}")
+    }
+
     fn fmt_checks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let it = &self.checks;
         write!(
@@ -106,10 +106,9 @@ impl Report {
             count(it.bytes, "byte"),
             count(it.headers, "header"),
             count(it.signatures, "signature"),
-            if it.tile_hashes == 1 {
-                "1 tile hash".into()
-            } else {
-                format!("{} tile hashes", number(it.tile_hashes))
+            match it.tile_hashes {
+                1 => "1 tile hash".into(),
+                many => format!("{} tile hashes", number(many)),
             },
         )?;
         if it.superseded > 0 {
@@ -120,7 +119,8 @@ impl Report {
 
     fn fmt_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.faults_total > 0 {
-            writeln!(f, "\n{}", count(self.faults_total, "fault"))?;
+            let title = count(self.faults_total, "fault");
+            writeln!(f, "\n{}", coloured(f, BAD, &title))?;
         }
         for it in &self.faults {
             let place = place(it.record, it.file.as_deref(), it.byte);
@@ -148,6 +148,11 @@ impl Report {
         }
         more(f, self.notes_total, self.notes.len())
     }
+}
+
+/// The text in that style, where colours are asked for.
+fn coloured(f: &fmt::Formatter<'_>, style: Style, text: &str) -> String {
+    if f.alternate() { painted(style, text) } else { text.to_owned() }
 }
 
 fn place(record: Option<u64>, file: Option<&str>, byte: Option<u64>) -> String {

@@ -16,8 +16,8 @@ use crate::segments::Segment;
 use crate::tiles::{Tiles, is_level};
 use crate::walk::Walk;
 use crate::{
-    Checks, FaultKind, Kinds, NewestCheckpoint, NoteKind, Progress, Report, Trust, Verdict,
-    VerifyError, files, pipeline, segments, superseded,
+    Checks, FaultKind, Kinds, Missing, NewestCheckpoint, NoteKind, Progress, Report, Trust,
+    Verdict, VerifyError, files, pipeline, screen, segments, superseded,
 };
 
 /// What a ledger directory holds, its reserved names included.
@@ -93,6 +93,7 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
         },
         gaps: walk.tally.kinds.gap,
         kinds: walk.tally.kinds,
+        missing: walk.tally.missing,
         origin: Some(identity.origin().to_owned()),
         records,
         root: walk.growth.root,
@@ -227,7 +228,8 @@ fn note_other_files(paths: &Paths, findings: &mut Findings) -> Result<(), Verify
     }
     if count > 0 {
         let more = if count > others.len() as u64 { ", …" } else { "" };
-        let sentence = format!("{count} other files: {}{more}", others.join(", "));
+        let files = screen::count(count, "other file");
+        let sentence = format!("{files}: {}{more}", others.join(", "));
         findings.note(NoteKind::OtherFiles, At::default(), sentence);
     }
     Ok(())
@@ -249,6 +251,7 @@ fn report(trust: &Trust, findings: Findings) -> Report {
         faults_total: findings.faults_total,
         gaps: 0,
         kinds: Kinds::default(),
+        missing: Missing::default(),
         notes: findings.notes,
         notes_total: findings.notes_total,
         origin: None,

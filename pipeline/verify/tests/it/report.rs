@@ -3,6 +3,7 @@
 use std::fs;
 
 use graven_verify::command::{VerifyArgs, exit_code, run};
+use graven_verify::{Report, Verdict};
 
 use crate::support::{Home, overwrite};
 
@@ -22,7 +23,7 @@ fn masked(text: &str, home: &Home) -> String {
 fn output(home: &Home, args: &VerifyArgs) -> (u8, String) {
     let mut out = Vec::new();
     let result = run(args, &mut out);
-    let mut text = String::from_utf8(out).unwrap();
+    let mut text = String::from_utf8(anstream::adapter::strip_bytes(&out).into_vec()).unwrap();
     if let Err(error) = &result {
         text += &error.to_string();
     }
@@ -52,14 +53,15 @@ fn a_good_report() {
     let (code, text) = output(&home, &args(&home));
     assert_eq!(code, 0);
     let expected = "\
-good: acme.example/test
+good, with gaps: acme.example/test
   records     18: 15 sealed in 2 blocks, 3 unsealed
   kinds       0 syscall, 11 event, 1 gap, 6 system
   actions     11 trade.amended
-              3 block.opened
-              2 pipeline.started
-              1 ledger.created
-              1 records.lost
+               3 block.opened
+               2 pipeline.started
+               1 ledger.created
+               1 records.lost
+  gaps        1: 3 records lost in the kernel's ring (first: record 14)
   root        HASH
   checkpoint  size 15, cosigned 2023-11-14T22:13:20Z
   checked     18 records in 9,537 bytes, 2 headers recomputed,
@@ -72,6 +74,20 @@ good: acme.example/test
       the file is 96 bytes longer than the last header's size demands
 ";
     assert_eq!(text, expected);
+}
+
+/// Colours on a terminal only: what is good is green, what is missing yellow, a fault red.
+#[test]
+fn a_report_in_colours() {
+    let home = Home::with_blocks(2, 5, 3000);
+    let mut report = home.verify();
+    let (green, yellow, red) = ("\x1b[1m\x1b[32m", "\x1b[33m", "\x1b[1m\x1b[31m");
+    let first = |report: &Report| format!("{report:#}").lines().next().unwrap().to_owned();
+    assert!(!report.to_string().contains('\x1b'), "control: none unless asked for");
+    assert!(first(&report).starts_with(&format!("{green}good")), "{:?}", first(&report));
+    assert!(first(&report).contains(&format!("{yellow}, with gaps")), "{:?}", first(&report));
+    report.verdict = Verdict::Fault;
+    assert!(first(&report).starts_with(&format!("{red}FAULT\x1b[0m:")), "{:?}", first(&report));
 }
 
 #[test]
@@ -115,6 +131,7 @@ fn a_report_for_programs() {
         r#""checkpoint":{"cosigned_unix_s":1700000000,"root":"HASH","size":15},"#,
         r#""checks":{"bytes":9537,"headers":2,"records":18,"signatures":6,"superseded":0,"tile_hashes":15},"#,
         r#""faults":[],"faults_total":0,"gaps":1,"kinds":{"event":11,"gap":1,"syscall":0,"system":6},"#,
+        r#""missing":{"decode":0,"downtime_ms":0,"downtimes":0,"first":14,"recursion":0,"ring":3,"stash":0},"#,
         r#""notes":[{"kind":"unsealed","record":15,"sentence":"3 records from 15 on are not yet sealed"},"#,
         r#"{"byte":480,"file":"tile/0","kind":"longer-tile","#,
         r#""sentence":"the file is 96 bytes longer than the last header's size demands"}],"#,
