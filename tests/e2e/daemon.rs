@@ -1,6 +1,7 @@
 //! The service: several ledgers, what is watched, how it changes, and how it ends.
 
 mod rig;
+mod seen;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
