@@ -35,9 +35,9 @@ fn a_receipt_names_the_record_that_stands() {
 fn bad_lines_are_named_and_the_good_ones_around_them_kept() {
     let bad: [(&[u8], &str); 16] = [
         (b"", "the line is empty"),
-        (b"{", "EOF"),
+        (b"{", "is not JSON (EOF"),
         (br#"{"action":"a.b","actor":{"kind":"user","id":"ada"}"#, "EOF"),
-        (b"not json", "expected"),
+        (b"not json", "send one object a line"),
         (br#"{"action":"a.b","subject":{"kind":"k","id":"i"}}"#, "`actor`: is missing"),
         (br#"{"action":1,"actor":{"kind":"user","id":"a"},"subject":{"kind":"k","id":"i"}}"#, "`action`: expected a string"),
         (br#"{"colour":1,"action":"a.b","actor":{"kind":"user","id":"a"},"subject":{"kind":"k","id":"i"}}"#, "`colour`: is not an admitted member"),

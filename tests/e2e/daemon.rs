@@ -2,6 +2,7 @@
 
 mod followed;
 mod rig;
+mod seen;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,0 +1,57 @@
+//! What the verbs show of a daemon.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::rig::{Daemon, wait_for};
+use crate::support::{GRAVEN, Ledger, code, have_root, text};
+
+/// The verdict first, an `exec` by its agent's name, and the ledger by its own.
+#[test]
+fn status_and_tail_call_things_by_their_names() {
+    if !have_root("what a daemon shows") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let mut client = ledger
+        .command(&["exec", "--agent", "bot", "--", "sh", "-c", "touch started; exec sleep 600"])
+        .env("GRAVEN_SOCKET", daemon.socket())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("graven starts");
+    wait_for("the command", || ledger.home().join("started").exists().then_some(()));
+    let status = daemon.graven(&["status"]);
+    assert_eq!(code(status.status), 0, "{}", text(&status));
+    let page = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(page.starts_with("one  all well\n"), "{page}");
+    assert!(page.contains("  watches     exec  bot ("), "{page}");
+    kill_process(Pid::from_child(&client), Signal::TERM).expect("it runs");
+    client.wait().expect("it ends");
+
+    // A record is shown once it is sealed.
+    let shown = wait_for("sealed records", || {
+        let tail = daemon.graven(&["tail", "one", "--no-follow", "--call", "pipeline.*"]);
+        assert_eq!(code(tail.status), 0, "{}", text(&tail));
+        Some(String::from_utf8_lossy(&tail.stdout).into_owned()).filter(|it| !it.is_empty())
+    });
+    assert!(shown.contains(" pipeline.started graven "), "{shown}");
+    let none = daemon.graven(&["tail", "two", "--no-follow"]);
+    assert_eq!(code(none.status), 2, "{}", text(&none));
+
+    for verb in ["status", "status --json", "reload"] {
+        let script = format!("{GRAVEN} {verb} 2>err | true; exit ${{PIPESTATUS[0]}}");
+        let ran = Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(ledger.home())
+            .env("GRAVEN_SOCKET", daemon.socket())
+            .status()
+            .expect("bash runs");
+        let said = fs::read_to_string(ledger.home().join("err")).expect("it is there");
+        assert_eq!((code(ran), &*said), (0, ""), "{verb}");
+    }
+    assert_eq!(daemon.stop(), 0);
+    ledger.assert_good();
+}
