@@ -164,6 +164,12 @@ impl Daemon {
 
     /// Watches what the ledgers in force ask for, and no longer what they do not.
     async fn watch_all(&mut self) -> anyhow::Result<()> {
+        for post in self.posts.values() {
+            // Its run is on record before anything of it can be. One that is down says so by itself.
+            if let Some(settled) = post.tenant.door().and_then(|door| door.intake.settled().ok()) {
+                drop(settled.await);
+            }
+        }
         let Self { watcher: Some(watcher), posts, .. } = self else { return Ok(()) };
         let rings = || {
             let with_ring = posts.values().filter_map(|it| it.ring.as_ref().map(|ring| (it, ring)));

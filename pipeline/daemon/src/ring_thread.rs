@@ -303,7 +303,7 @@ impl Drain {
     /// Whoever waits for what was in the ring gets word once the last batch is durable.
     fn flushed(&mut self, inflow: &Inflow) {
         while let Some(flush) = self.flushes.pop() {
-            let Ok(durable) = inflow.intake.submit_acknowledged(Raw::Own(Vec::new())) else {
+            let Ok(durable) = inflow.intake.settled() else {
                 return self.flushes.push(flush);
             };
             drop(flush.send(durable));

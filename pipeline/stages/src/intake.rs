@@ -67,6 +67,15 @@ impl Intake {
         if records.is_empty() { Ok(()) } else { self.submit(Raw::Own(records)) }
     }
 
+    /// Promises word once everything that was taken in so far is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] once the graph drains or has failed.
+    pub fn settled(&self) -> Result<oneshot::Receiver<Acknowledgement>, Closed> {
+        self.submit_acknowledged(Raw::Own(Vec::new()))
+    }
+
     /// Takes a batch in, waiting for room; gives it back once the graph drains or has failed.
     ///
     /// # Errors

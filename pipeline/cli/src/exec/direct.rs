@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::sync::{Arc, PoisonError};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use graven_abi::CallSet;
 use graven_capture::{Capture, Cgroup2, RING_BYTES_DEFAULT, Watch};
 use graven_daemon::{Inflow, RingThread, cgroup_lookup, tiers_value};
@@ -63,6 +63,9 @@ async fn watch(
     let (_mouth, way) = watch::channel(Some(inflow));
     let source = KernelSource::new(agents, cgroup_lookup(&cgroups));
     let thread = RingThread::start(ring, source, way)?;
+    // A kill right after this leaves a ledger that says that something had begun.
+    let begun = pipeline.intake().settled()?.await;
+    begun.context("the ledger cannot be written, so the command was not started")?;
     let ended =
         command::run_to_end(&mut subject.command, cgroup, pipeline.failed(), args.keep_going).await;
     if !args.keep_going {
