@@ -173,7 +173,7 @@ struct graven_plan {
 
 enum graven_watch_flag {
 	GRAVEN_WANTS_ENV = 1 << 0, /* exec records carry the environment */
-	GRAVEN_EXCLUSION = 1 << 1, /* leaves out every call; a task that leaves it is let go */
+	GRAVEN_EXCLUSION = 1 << 1, /* leaves out every call; who comes from no watch is let go again */
 };
 
 struct graven_watch {

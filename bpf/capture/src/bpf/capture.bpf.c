@@ -195,6 +195,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	inherited = bpf_task_storage_get(&stashes, child, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (inherited) {
 		inherited->claim = stash->claim;
+		inherited->remembered = stash->remembered;
 		/* The parent's, even where the child was born in another: its first call shows that. */
 		inherited->cgroup_id = stash->cgroup_id;
 		inherited->pid_ns = pid_namespace(child);
