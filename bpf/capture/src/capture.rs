@@ -1,5 +1,6 @@
 //! The kernel program, loaded, and what it is told to watch.
 
+mod claims;
 mod kernel;
 mod reader;
 mod ring;
@@ -18,6 +19,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use crate::error::CaptureError;
 use crate::probe::check_rights;
 use crate::skeleton::{CaptureSkel, CaptureSkelBuilder, OpenCaptureSkel, types};
+use claims::Claim;
 use kernel::Kernel;
 pub use ring::{Ring, RingSlot};
 use subtree::Subtrees;
@@ -93,8 +95,9 @@ impl Capture {
         Ring::open(&self.kernel, bytes)
     }
 
-    /// Sets or changes watch `index`. Nothing comes under it yet: see [`Self::watch_cgroup`] and
-    /// [`Self::watch_executable`].
+    /// Sets or changes watch `index`. Nothing comes under a new one yet: see [`Self::watch_cgroup`] and
+    /// [`Self::watch_executable`]. All that is under one that is changed, tasks included, goes over to the new
+    /// settings, and ring, at once.
     ///
     /// # Errors
     ///
@@ -120,27 +123,47 @@ impl Capture {
 
     /// Puts the cgroup at `path` and all cgroups below it, now and later, under watch `index`.
     ///
-    /// A cgroup below that has a watch of its own keeps it. Tasks come under watch with their next call, and
-    /// those that are already under another watch when they next change their cgroup; for tasks that may not
-    /// make a call for long, take the [`Self::inventory`].
+    /// A cgroup below that has a watch of its own keeps it. Where watches that record nothing
+    /// ([`Watch::recorded`]) ask for the same cgroup, one that records has it. Tasks come under watch with
+    /// their next call, and those that are already under another watch when they next change their cgroup;
+    /// for tasks that may not make a call for long, take the [`Self::inventory`].
     ///
     /// # Errors
     ///
     /// [`CaptureError::NoWatch`], [`CaptureError::Cgroup`] if `path` is no cgroup (version 2) or cannot be
-    /// listed, [`CaptureError::Change`] if there are too many.
+    /// listed, [`CaptureError::Taken`] if another watch records this very cgroup,
+    /// [`CaptureError::Change`] if there are too many.
     pub fn watch_cgroup(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
-        self.kernel.require_watch(index)?;
-        self.subtrees.add(&self.kernel, path, index)
+        let claim = Claim::of(&self.kernel, index)?;
+        self.subtrees.add(&self.kernel, path, claim, None)
     }
 
-    /// Takes the watch off the cgroup at `path` and those below it; where a cgroup above it is watched,
-    /// that watch goes on here. Tasks that are watched already stay so: see [`Self::drop_watch`].
+    /// Takes watch `index` off the cgroup at `path` and those below it. Another watch that asked for it has
+    /// it then, or else that of a cgroup above. Tasks that are watched already stay so: see
+    /// [`Self::drop_watch`]. What is another watch's stays as it is.
     ///
     /// # Errors
     ///
     /// [`CaptureError::Cgroup`] if it cannot be listed; [`CaptureError::Change`].
-    pub fn unwatch_cgroup(&mut self, path: &Path) -> Result<(), CaptureError> {
-        self.subtrees.remove(&self.kernel, path)
+    pub fn unwatch_cgroup(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
+        self.subtrees.remove(&self.kernel, path, index)
+    }
+
+    /// Puts the cgroup at `path` under watch `to` in place of watch `from`, with no moment between them: as
+    /// [`Self::watch_cgroup`], but what `from` has is not in the way. Drop `from` afterwards, and its tasks
+    /// there come under `to` with their next call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::watch_cgroup`].
+    pub fn hand_over_cgroup(
+        &mut self,
+        path: &Path,
+        from: u32,
+        to: u32,
+    ) -> Result<(), CaptureError> {
+        let claim = Claim::of(&self.kernel, to)?;
+        self.subtrees.add(&self.kernel, path, claim, Some(from))
     }
 
     /// Puts whoever executes the file at `path` from now on under watch `index`, with all its descendants.
@@ -151,21 +174,42 @@ impl Capture {
     /// # Errors
     ///
     /// [`CaptureError::NoWatch`]; [`CaptureError::Executable`] if the path is relative or has more than
-    /// 255 bytes; [`CaptureError::Change`] if there are too many.
+    /// 255 bytes; [`CaptureError::Taken`] if another watch has it; [`CaptureError::Change`] if there are too
+    /// many.
     pub fn watch_executable(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
-        self.kernel.require_watch(index)?;
-        self.executables.add(&self.kernel, path, index)?;
+        let claim = Claim::of(&self.kernel, index)?;
+        self.executables.add(&self.kernel, path, claim, None)?;
         self.count_executables();
         Ok(())
     }
 
-    /// Takes the watch off the file at `path`. Tasks that are watched already stay so.
+    /// Takes watch `index` off the file at `path`; what is another watch's stays as it is. Tasks that are
+    /// watched already stay so.
     ///
     /// # Errors
     ///
     /// [`CaptureError::Executable`] or [`CaptureError::Change`].
-    pub fn unwatch_executable(&mut self, path: &Path) -> Result<(), CaptureError> {
-        self.executables.remove(&self.kernel, path)?;
+    pub fn unwatch_executable(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
+        self.executables.remove(&self.kernel, path, index)?;
+        self.count_executables();
+        Ok(())
+    }
+
+    /// Puts whoever executes the file at `path` from now on under watch `to` in place of watch `from`, with no
+    /// moment between them. Those that have executed it stay under `from` until that is dropped, and are let go
+    /// then; where they are to stay watched, change `from` itself by [`Self::set_watch`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::watch_executable`].
+    pub fn hand_over_executable(
+        &mut self,
+        path: &Path,
+        from: u32,
+        to: u32,
+    ) -> Result<(), CaptureError> {
+        let claim = Claim::of(&self.kernel, to)?;
+        self.executables.add(&self.kernel, path, claim, Some(from))?;
         self.count_executables();
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! Which cgroups are watched. The kernel program adds those made later; here are those that are there.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -9,24 +8,28 @@ use std::path::{Path, PathBuf};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags};
 use rustix::fs::statfs;
 
+use super::claims::{Claim, Claims};
 use super::kernel::{Kernel, change};
 use crate::error::CaptureError;
 
 /// `CGROUP2_SUPER_MAGIC` (statfs(2)).
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
-/// The tops of the watched subtrees, each with its watch.
+/// The tops of the watched subtrees, each with the watches that claim it.
 #[derive(Debug, Default)]
 pub(super) struct Subtrees {
-    tops: BTreeMap<PathBuf, u32>,
+    tops: Claims<PathBuf>,
 }
 
 impl Subtrees {
+    /// Adds the claim of a watch, in place of that of watch `instead_of`. Each cgroup goes from one to the
+    /// other by one change of the kernel's map.
     pub(super) fn add(
         &mut self,
         kernel: &Kernel,
         path: &Path,
-        index: u32,
+        claim: Claim,
+        instead_of: Option<u32>,
     ) -> Result<(), CaptureError> {
         let top = fs::canonicalize(path).map_err(|source| failed("watch", path, source))?;
         let magic = statfs(&top).map_err(|errno| failed("watch", path, errno.into()))?.f_type;
@@ -34,24 +37,34 @@ impl Subtrees {
             let source = io::Error::other("it is not on the cgroup2 file system");
             return Err(failed("watch", path, source));
         }
-        self.tops.insert(top.clone(), index);
-        self.put(kernel, &top, Some(index))
+        let added = self.tops.add(top.clone(), claim, instead_of);
+        added.map_err(|other| CaptureError::Taken { path: top.clone(), other })?;
+        self.put(kernel, &top, self.holder(&top))
     }
 
-    pub(super) fn remove(&mut self, kernel: &Kernel, path: &Path) -> Result<(), CaptureError> {
+    /// Takes the claim of a watch away, and gives the cgroups to who has the next one.
+    pub(super) fn remove(
+        &mut self,
+        kernel: &Kernel,
+        path: &Path,
+        index: u32,
+    ) -> Result<(), CaptureError> {
         // Where it is gone, the kernel program has forgotten it already.
         let top = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if self.tops.remove(&top).is_none() {
+        if !self.tops.remove(&top, index) {
             return Ok(());
         }
-        let above = top.ancestors().find_map(|above| self.tops.get(above).copied());
-        self.put(kernel, &top, above)
+        self.put(kernel, &top, self.holder(&top))
     }
 
     pub(super) fn forget(&mut self, kernel: &Kernel, index: u32) -> Result<(), CaptureError> {
-        let of_watch = |(path, known): (&PathBuf, &u32)| (*known == index).then(|| path.clone());
-        let paths: Vec<_> = self.tops.iter().filter_map(of_watch).collect();
-        paths.iter().try_for_each(|path| self.remove(kernel, path))
+        let paths = self.tops.of_watch(index);
+        paths.iter().try_for_each(|path| self.remove(kernel, path, index))
+    }
+
+    /// The watch of a top, or else of the nearest above it.
+    fn holder(&self, top: &Path) -> Option<u32> {
+        top.ancestors().find_map(|above| self.tops.holder(above))
     }
 
     /// Writes the watch of `directory` and of the cgroups below it that have none of their own; `None` takes
@@ -77,7 +90,7 @@ impl Subtrees {
         for entry in entries {
             let Some(entry) = unless_gone(entry, directory)? else { break };
             let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_cgroup && !self.tops.contains_key(&entry.path()) {
+            if is_cgroup && self.tops.holder(&*entry.path()).is_none() {
                 self.put(kernel, &entry.path(), index)?;
             }
         }

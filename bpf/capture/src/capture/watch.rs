@@ -1,6 +1,5 @@
 //! Watches, and the executables that bring tasks under them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -9,6 +8,7 @@ use graven_abi::CallSet;
 use graven_abi::layout::{EXECUTABLE_BYTES, WatchEntry, watch_flag};
 use libbpf_rs::{MapCore, MapFlags};
 
+use super::claims::{Claim, Claims};
 use super::kernel::{Kernel, change};
 use super::ring::RingSlot;
 use crate::error::CaptureError;
@@ -61,10 +61,10 @@ impl Watches {
     }
 }
 
-/// The watched executables, by path.
+/// The watched executables, by path, each with the watches that claim it.
 #[derive(Debug, Default)]
 pub(super) struct Executables {
-    known: BTreeMap<PathBuf, u32>,
+    known: Claims<PathBuf>,
 }
 
 impl Executables {
@@ -72,36 +72,45 @@ impl Executables {
         u32::try_from(self.known.len()).unwrap_or(u32::MAX)
     }
 
+    /// Adds the claim of a watch, in place of that of watch `instead_of`.
     pub(super) fn add(
+        &mut self,
+        kernel: &Kernel,
+        path: &Path,
+        claim: Claim,
+        instead_of: Option<u32>,
+    ) -> Result<(), CaptureError> {
+        let path = resolve(path);
+        key_of(&path)?;
+        let added = self.known.add(path.clone(), claim, instead_of);
+        added.map_err(|other| CaptureError::Taken { path: path.clone(), other })?;
+        self.put(kernel, &path)
+    }
+
+    /// Takes the claim of a watch away, and gives the executable to who has the next one.
+    pub(super) fn remove(
         &mut self,
         kernel: &Kernel,
         path: &Path,
         index: u32,
     ) -> Result<(), CaptureError> {
         let path = resolve(path);
-        kernel
-            .executables
-            .update(&key_of(&path)?, &index.to_le_bytes(), MapFlags::ANY)
-            .map_err(change("watch an executable"))?;
-        self.known.insert(path, index);
-        Ok(())
-    }
-
-    pub(super) fn remove(&mut self, kernel: &Kernel, path: &Path) -> Result<(), CaptureError> {
-        let path = resolve(path);
-        if self.known.remove(&path).is_some() {
-            kernel
-                .executables
-                .delete(&key_of(&path)?)
-                .map_err(change("take the watch off an executable"))?;
-        }
-        Ok(())
+        if self.known.remove(&path, index) { self.put(kernel, &path) } else { Ok(()) }
     }
 
     pub(super) fn forget(&mut self, kernel: &Kernel, index: u32) -> Result<(), CaptureError> {
-        let of_watch = |(path, known): (&PathBuf, &u32)| (*known == index).then(|| path.clone());
-        let paths: Vec<_> = self.known.iter().filter_map(of_watch).collect();
-        paths.iter().try_for_each(|path| self.remove(kernel, path))
+        let paths = self.known.of_watch(index);
+        paths.iter().try_for_each(|path| self.remove(kernel, path, index))
+    }
+
+    fn put(&self, kernel: &Kernel, path: &Path) -> Result<(), CaptureError> {
+        let (map, key) = (&kernel.executables, key_of(path)?);
+        match self.known.holder(path) {
+            Some(index) => map
+                .update(&key, &index.to_le_bytes(), MapFlags::ANY)
+                .map_err(change("watch an executable")),
+            None => map.delete(&key).map_err(change("take the watch off an executable")),
+        }
     }
 }
 

@@ -109,7 +109,7 @@ fn an_excluded_cgroup_is_counted_and_what_leaves_it_is_let_go() {
     assert!(calls(&records).contains(&"write".to_owned()));
     cat.end();
     // Where the inner watch is taken off, the outer one goes on.
-    capture.unwatch_cgroup(&excluded).expect("taken off");
+    capture.unwatch_cgroup(&excluded, 1).expect("taken off");
     drained(&mut ring);
     let mut cat = Cat::start();
     cat.moved_to(&excluded);

@@ -5,6 +5,7 @@
 mod arguments;
 mod cat;
 mod cgroups;
+mod claims;
 mod families;
 mod processes;
 mod recorder;
