@@ -1,5 +1,6 @@
 //! The service: several ledgers, what is watched, how it changes, and how it ends.
 
+mod followed;
 mod rig;
 
 use std::fs;

@@ -291,6 +291,12 @@ pub const WATCHES: usize = 64;
 pub const RINGS: usize = 32;
 /// Most cgroups watched at a time.
 pub const CGROUPS: usize = 16384;
+/// Bytes that tell quickly which cgroups are certainly not watched: one for all ids that end alike.
+pub const CGROUP_BYTES: usize = 65536;
+/// Most cgroups expected at a time.
+pub const EXPECTED: usize = 1024;
+/// Bytes of an expected cgroup's path or name, padded with zeros.
+pub const EXPECTED_BYTES: usize = 256;
 /// Most executables watched at a time.
 pub const EXECUTABLES: usize = 1024;
 /// Bytes of a watched executable's path, as components deepest first, each with its NUL.

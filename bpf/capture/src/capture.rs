@@ -1,14 +1,17 @@
 //! The kernel program, loaded, and what it is told to watch.
 
 mod claims;
+mod expected;
+mod follower;
 mod kernel;
+mod keys;
 mod reader;
 mod ring;
 mod subtree;
 mod watch;
 
 use std::fmt;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,11 +23,14 @@ use crate::error::CaptureError;
 use crate::probe::check_rights;
 use crate::skeleton::{CaptureSkel, CaptureSkelBuilder, OpenCaptureSkel, types};
 use claims::Claim;
-use kernel::Kernel;
+pub use expected::Expected;
+use expected::in_first_namespace;
+use kernel::{Kernel, change};
+use keys::Keys;
 pub use ring::{Ring, RingSlot};
-use subtree::Subtrees;
+use subtree::{Lookup, Subtrees};
 pub use watch::Watch;
-use watch::{Executables, Watches};
+use watch::{Watches, executable_key};
 
 /// Size of a ring between kernel and recorder, in bytes: 8 MiB, some 50,000 records.
 pub const RING_BYTES_DEFAULT: u32 = 8 << 20;
@@ -42,7 +48,8 @@ pub struct Capture {
     skeleton: CaptureSkel<'static>,
     kernel: Arc<Kernel>,
     subtrees: Subtrees,
-    executables: Executables,
+    expected: Keys,
+    executables: Keys,
 }
 
 impl fmt::Debug for Capture {
@@ -50,7 +57,8 @@ impl fmt::Debug for Capture {
         formatter
             .debug_struct("Capture")
             .field("subtrees", &self.subtrees)
-            .field("executables", &self.executables)
+            .field("expected", &self.expected.len())
+            .field("executables", &self.executables.len())
             .finish_non_exhaustive()
     }
 }
@@ -80,7 +88,8 @@ impl Capture {
             skeleton,
             kernel,
             subtrees: Subtrees::default(),
-            executables: Executables::default(),
+            expected: Keys::default(),
+            executables: Keys::default(),
         })
     }
 
@@ -107,18 +116,20 @@ impl Capture {
         Watches::set(&self.kernel, index, watch)
     }
 
-    /// Ends watch `index` with its cgroups and executables. Its tasks are let go at their next call;
-    /// records made before that stay in the ring.
+    /// Ends watch `index` with its cgroups, there or expected, and executables. Its tasks are let go at their
+    /// next call; records made before that stay in the ring.
     ///
     /// # Errors
     ///
     /// [`CaptureError::NoWatch`] if it is not set; [`CaptureError::Change`].
     pub fn drop_watch(&mut self, index: u32) -> Result<(), CaptureError> {
         Watches::drop(&self.kernel, index)?;
-        self.subtrees.forget(&self.kernel, index)?;
-        self.executables.forget(&self.kernel, index)?;
-        self.count_executables();
-        Ok(())
+        let ended = change("end a watch");
+        self.expected.forget(&self.kernel.expected, index).map_err(&ended)?;
+        self.executables.forget(&self.kernel.executables, index).map_err(&ended)?;
+        self.count()?;
+        let (subtrees, mut cgroups) = self.cgroups()?;
+        subtrees.forget(&mut cgroups, index)
     }
 
     /// Puts the cgroup at `path` and all cgroups below it, now and later, under watch `index`.
@@ -135,7 +146,8 @@ impl Capture {
     /// [`CaptureError::Change`] if there are too many.
     pub fn watch_cgroup(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
         let claim = Claim::of(&self.kernel, index)?;
-        self.subtrees.add(&self.kernel, path, claim, None)
+        let (subtrees, mut cgroups) = self.cgroups()?;
+        subtrees.add(&mut cgroups, path, claim, None)
     }
 
     /// Takes watch `index` off the cgroup at `path` and those below it. Another watch that asked for it has
@@ -146,7 +158,8 @@ impl Capture {
     ///
     /// [`CaptureError::Cgroup`] if it cannot be listed; [`CaptureError::Change`].
     pub fn unwatch_cgroup(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
-        self.subtrees.remove(&self.kernel, path, index)
+        let (subtrees, mut cgroups) = self.cgroups()?;
+        subtrees.remove(&mut cgroups, path, index)
     }
 
     /// Puts the cgroup at `path` under watch `to` in place of watch `from`, with no moment between them: as
@@ -163,7 +176,44 @@ impl Capture {
         to: u32,
     ) -> Result<(), CaptureError> {
         let claim = Claim::of(&self.kernel, to)?;
-        self.subtrees.add(&self.kernel, path, claim, Some(from))
+        let (subtrees, mut cgroups) = self.cgroups()?;
+        subtrees.add(&mut cgroups, path, claim, Some(from))
+    }
+
+    /// Puts each cgroup that is made from now on where or as `expected` says under watch `index`, with those
+    /// below it, before a task can enter it.
+    ///
+    /// A path goes before a name, and both before the watch of a cgroup above. Of cgroups of version 1 none is
+    /// meant. Those that are there already are for [`Self::watch_cgroup`].
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::NoWatch`]; [`CaptureError::Expected`] if `expected` is too long or none such;
+    /// [`CaptureError::Taken`] if another watch that records expects it;
+    /// [`CaptureError::CgroupNamespace`] in another namespace than the machine's own, whose names are not the
+    /// kernel's; [`CaptureError::Change`] if there are too many.
+    pub fn expect(&mut self, expected: &Expected, index: u32) -> Result<(), CaptureError> {
+        let claim = Claim::of(&self.kernel, index)?;
+        if !in_first_namespace() {
+            return Err(CaptureError::CgroupNamespace);
+        }
+        let key = expected.key()?;
+        let taken = |other| CaptureError::Taken { path: expected.as_path().to_owned(), other };
+        self.expected.claim(key, claim, None).map_err(taken)?;
+        self.expected.tell(&self.kernel.expected, &key).map_err(change("expect a cgroup"))?;
+        self.count()
+    }
+
+    /// Expects it no longer for watch `index`; another that expects it goes on. Where it was made meanwhile,
+    /// its watch goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Expected`] or [`CaptureError::Change`].
+    pub fn expect_no_more(&mut self, expected: &Expected, index: u32) -> Result<(), CaptureError> {
+        let removed = self.expected.remove(&self.kernel.expected, &expected.key()?, index);
+        removed.map_err(change("expect a cgroup no longer"))?;
+        self.count()
     }
 
     /// Puts whoever executes the file at `path` from now on under watch `index`, with all its descendants.
@@ -177,10 +227,7 @@ impl Capture {
     /// 255 bytes; [`CaptureError::Taken`] if another watch has it; [`CaptureError::Change`] if there are too
     /// many.
     pub fn watch_executable(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
-        let claim = Claim::of(&self.kernel, index)?;
-        self.executables.add(&self.kernel, path, claim, None)?;
-        self.count_executables();
-        Ok(())
+        self.take_executable(path, index, None)
     }
 
     /// Takes watch `index` off the file at `path`; what is another watch's stays as it is. Tasks that are
@@ -190,9 +237,10 @@ impl Capture {
     ///
     /// [`CaptureError::Executable`] or [`CaptureError::Change`].
     pub fn unwatch_executable(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
-        self.executables.remove(&self.kernel, path, index)?;
-        self.count_executables();
-        Ok(())
+        let key = executable_key(path)?;
+        let removed = self.executables.remove(&self.kernel.executables, &key, index);
+        removed.map_err(change("take the watch off an executable"))?;
+        self.count()
     }
 
     /// Puts whoever executes the file at `path` from now on under watch `to` in place of watch `from`, with no
@@ -208,10 +256,22 @@ impl Capture {
         from: u32,
         to: u32,
     ) -> Result<(), CaptureError> {
-        let claim = Claim::of(&self.kernel, to)?;
-        self.executables.add(&self.kernel, path, claim, Some(from))?;
-        self.count_executables();
-        Ok(())
+        self.take_executable(path, to, Some(from))
+    }
+
+    fn take_executable(
+        &mut self,
+        path: &Path,
+        index: u32,
+        instead_of: Option<u32>,
+    ) -> Result<(), CaptureError> {
+        let claim = Claim::of(&self.kernel, index)?;
+        let key = executable_key(path)?;
+        let taken = |other| CaptureError::Taken { path: path.to_owned(), other };
+        self.executables.claim(key, claim, instead_of).map_err(taken)?;
+        let told = self.executables.tell(&self.kernel.executables, &key);
+        told.map_err(change("watch an executable"))?;
+        self.count()
     }
 
     /// Takes every task that runs in a watched cgroup under watch at once, sleeping ones included.
@@ -234,12 +294,29 @@ impl Capture {
         read.map(|_| ()).map_err(|error| failed(error.into()))
     }
 
-    fn count_executables(&mut self) {
-        // Absent only if the program had no variable at all.
-        if let Some(variables) = self.skeleton.maps.bss_data.as_deref_mut() {
-            variables.executables_known = self.executables.len();
-        }
+    /// Tells the program how much there is to look up: where there is nothing, it does not look.
+    fn count(&mut self) -> Result<(), CaptureError> {
+        let variables = variables(&mut self.skeleton)?;
+        variables.executables_known = self.executables.len();
+        variables.expected_known = self.expected.len();
+        Ok(())
     }
+
+    /// The subtrees, and where they are written.
+    fn cgroups(&mut self) -> Result<(&mut Subtrees, Lookup<'_>), CaptureError> {
+        let perhaps = &mut variables(&mut self.skeleton)?.perhaps_watched;
+        Ok((&mut self.subtrees, Lookup { watched: &self.kernel.watched, perhaps }))
+    }
+}
+
+/// The program's variables, in memory that it shares.
+fn variables<'a>(
+    skeleton: &'a mut CaptureSkel<'static>,
+) -> Result<&'a mut types::bss, CaptureError> {
+    // Absent only if the program had no variable at all.
+    let absent =
+        || change("reach the program's variables")(io::Error::from(io::ErrorKind::NotFound).into());
+    skeleton.maps.bss_data.as_deref_mut().ok_or_else(absent)
 }
 
 fn configure(open: &mut OpenCaptureSkel<'static>) {

@@ -1,5 +1,6 @@
 //! The cgroup file system (version 2), and the cgroup that holds one watched command.
 
+mod leftovers;
 mod paths;
 
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::error::CaptureError;
+pub use leftovers::COMMAND_PREFIX;
 pub use paths::CgroupPaths;
 
 /// Directory below the file system's root that holds the cgroups made here.
@@ -55,6 +57,9 @@ impl Cgroup2 {
 
     /// Makes the cgroup `graven/<name>`.
     ///
+    /// Beside it, those that begin with [`COMMAND_PREFIX`] and that a killed recorder has left behind are
+    /// removed: nothing runs in them, nobody holds them as an [`AgentCgroup`], and they are older than a minute.
+    ///
     /// # Errors
     ///
     /// [`CaptureError::CgroupName`] if `name` is no single file name; [`CaptureError::Cgroup`] if it exists
@@ -73,8 +78,12 @@ impl Cgroup2 {
         }
         let path = parent.join(name);
         fs::create_dir(&path).map_err(|source| failed("create", &path, source))?;
-        let metadata = fs::metadata(&path).map_err(|source| failed("read", &path, source))?;
-        Ok(AgentCgroup { path, id: metadata.ino() })
+        let held = leftovers::hold(&path)?;
+        let metadata = held.metadata().map_err(|source| failed("read", &path, source))?;
+        if let Ok(now) = metadata.modified() {
+            leftovers::sweep(&parent, now);
+        }
+        Ok(AgentCgroup { path, id: metadata.ino(), _held: held })
     }
 }
 
@@ -108,6 +117,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 pub struct AgentCgroup {
     path: PathBuf,
     id: u64,
+    /// Its directory, locked: the sign that its owner lives.
+    _held: File,
 }
 
 impl AgentCgroup {

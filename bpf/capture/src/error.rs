@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use graven_abi::layout::{CGROUPS, EXECUTABLES};
+use graven_abi::layout::{CGROUPS, EXECUTABLES, EXPECTED};
 
 /// Why capture does not start or go on. Each message ends with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +86,22 @@ pub enum CaptureError {
         /// The path, symbolic links resolved.
         path: PathBuf,
     },
+    /// The cgroup namespace is not the machine's own.
+    #[error(
+        "cgroups can be expected in the machine's own cgroup namespace alone; give the container the host's (`--cgroupns=host`)"
+    )]
+    CgroupNamespace,
+    /// A path or name by which no cgroup can be expected.
+    #[error(
+        "no cgroup can be expected as {expected:?}; give an absolute path or a single name, of at most 254 bytes"
+    )]
+    Expected {
+        /// What was given.
+        expected: crate::Expected,
+    },
     /// The kernel did not take a change of what is watched.
     #[error(
-        "failed to {operation}; at most {CGROUPS} cgroups and {EXECUTABLES} executables can be watched at a time"
+        "failed to {operation}; at most {CGROUPS} cgroups and {EXECUTABLES} executables can be watched, and {EXPECTED} cgroups expected, at a time"
     )]
     Change {
         /// What was being done.

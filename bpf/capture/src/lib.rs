@@ -19,10 +19,12 @@ mod probe;
 mod skeleton;
 mod spawn;
 
-pub use capture::{Capture, RING_BYTES_DEFAULT, RING_BYTES_MIN, Ring, RingSlot, WAKE_BYTES, Watch};
+pub use capture::{
+    Capture, Expected, RING_BYTES_DEFAULT, RING_BYTES_MIN, Ring, RingSlot, WAKE_BYTES, Watch,
+};
 pub use graven_abi::CallSet;
 
-pub use cgroup::{AgentCgroup, Cgroup2, CgroupPaths};
+pub use cgroup::{AgentCgroup, COMMAND_PREFIX, Cgroup2, CgroupPaths};
 #[cfg(feature = "bench")]
 pub use empty::EmptyPair;
 pub use error::CaptureError;

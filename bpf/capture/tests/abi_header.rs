@@ -2,8 +2,9 @@
 //! sides when they are compiled.)
 
 use graven_abi::layout::{
-    CGROUPS, EXECUTABLE_BYTES, EXECUTABLES, ITEMS_BYTES, NO_ARG, OPS_MAX, PLANS, RINGS,
-    SLACK_BYTES, WATCHES, flag, item_flag, item_kind, kind, op_kind, reason, watch_flag,
+    CGROUP_BYTES, CGROUPS, EXECUTABLE_BYTES, EXECUTABLES, EXPECTED, EXPECTED_BYTES, ITEMS_BYTES,
+    NO_ARG, OPS_MAX, PLANS, RINGS, SLACK_BYTES, WATCHES, flag, item_flag, item_kind, kind, op_kind,
+    reason, watch_flag,
 };
 
 const HEADER: &str = include_str!("../src/bpf/abi.h");
@@ -39,6 +40,9 @@ fn constants_agree() {
         ("GRAVEN_WATCHES", WATCHES),
         ("GRAVEN_RINGS", RINGS),
         ("GRAVEN_CGROUPS", CGROUPS),
+        ("GRAVEN_CGROUP_BYTES", CGROUP_BYTES),
+        ("GRAVEN_EXPECTED", EXPECTED),
+        ("GRAVEN_EXPECTED_BYTES", EXPECTED_BYTES),
         ("GRAVEN_EXECUTABLES", EXECUTABLES),
         ("GRAVEN_EXECUTABLE_BYTES", EXECUTABLE_BYTES),
     ];

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use graven_capture::{AgentCgroup, Cgroup2, SpawnError};
+use graven_capture::{AgentCgroup, COMMAND_PREFIX, Cgroup2, SpawnError};
 use graven_daemon::new_trace_id;
 use graven_ledger::LedgerError;
 use graven_stages::Agent;
@@ -109,7 +109,7 @@ fn agent_name(args: &ExecArgs, program: &OsString) -> String {
 
 /// Makes the command's cgroup.
 fn make_cgroup(agent: &Agent) -> anyhow::Result<Arc<AgentCgroup>> {
-    Ok(Arc::new(Cgroup2::find()?.create(&format!("exec-{}", agent.trace_id))?))
+    Ok(Arc::new(Cgroup2::find()?.create(&format!("{COMMAND_PREFIX}{}", agent.trace_id))?))
 }
 
 /// Removes it; nothing runs in it any more.

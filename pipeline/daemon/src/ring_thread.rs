@@ -1,6 +1,8 @@
 //! The thread that empties a ring of the kernel's into the graph.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +15,7 @@ use graven_capture::{Cgroup2, Ring};
 use graven_stages::{
     Acknowledgement, CgroupLookup, Closed, Intake, KernelSource, Losses, Raw, clock,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::{oneshot, watch};
 
 /// Longest time a record waits in the ring of a quiet agent.
@@ -209,8 +211,8 @@ struct Drain {
     flushes: Vec<oneshot::Sender<oneshot::Receiver<Acknowledgement>>>,
     ticked: Since,
     counted: Since,
-    /// Stragglers that were killed, each once, and when on `CLOCK_MONOTONIC`.
-    killed: HashMap<Pid, u64>,
+    /// Stragglers that were killed, each once: watch and process, and when on `CLOCK_MONOTONIC`.
+    killed: HashMap<(u32, u32), u64>,
 }
 
 /// When something was last done.
@@ -230,7 +232,7 @@ impl Drain {
     fn run(mut self) -> anyhow::Result<()> {
         let mut stopping = false;
         loop {
-            stopping |= self.take_orders();
+            stopping |= self.take_orders()?;
             let Some(inflow) = self.way.borrow().clone() else {
                 if stopping {
                     return Ok(());
@@ -266,16 +268,16 @@ impl Drain {
     }
 
     /// True once it is to stop.
-    fn take_orders(&mut self) -> bool {
+    fn take_orders(&mut self) -> anyhow::Result<bool> {
         loop {
             match self.orders.try_recv() {
                 Ok(Order::Flush(reply)) => self.flushes.push(reply),
                 Ok(Order::EndStragglers(watch, reply)) => {
                     // Whoever asked may have gone.
-                    let _heard = reply.send(self.end_stragglers(watch));
+                    let _heard = reply.send(self.end_stragglers(watch)?);
                 }
-                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return true,
-                Err(TryRecvError::Empty) => return false,
+                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return Ok(true),
+                Err(TryRecvError::Empty) => return Ok(false),
             }
         }
     }
@@ -291,22 +293,26 @@ impl Drain {
 
     /// Kills what has left the cgroup and is still followed, so that nothing runs on unrecorded; its end
     /// comes as a record. False where nothing is left to wait for.
-    fn end_stragglers(&mut self, watch: u32) -> bool {
+    fn end_stragglers(&mut self, watch: u32) -> anyhow::Result<bool> {
         let Some(alive) = self.source.alive(watch) else {
             tracing::warn!("records were lost: whether a process has left the cgroup is not known");
-            return false;
+            return Ok(false);
         };
+        self.killed.retain(|(of, pid), _| *of != watch || alive.contains(pid));
         let now_ns = clock::mono_ns();
-        let pids = alive.into_iter().filter_map(|pid| i32::try_from(pid).ok());
         let mut waiting = false;
-        for pid in pids.filter_map(Pid::from_raw) {
-            let since_ns = *self.killed.entry(pid).or_insert_with(|| {
-                kill(pid);
-                now_ns
-            });
-            waiting |= now_ns - since_ns < KILLED_NS;
+        for pid in alive {
+            // The records alone do not tell: it may have been let go, or be another watch's by now.
+            let killed = match self.killed.entry((watch, pid)) {
+                Entry::Occupied(killed) => Some(*killed.get()),
+                Entry::Vacant(entry) => self.ring.follower(watch, pid)?.map(|process| {
+                    kill(&process, pid);
+                    *entry.insert(now_ns)
+                }),
+            };
+            waiting |= killed.is_some_and(|since_ns| now_ns - since_ns < KILLED_NS);
         }
-        waiting
+        Ok(waiting)
     }
 
     /// Takes over what is in the ring; returns the number of records.
@@ -345,10 +351,9 @@ impl Drain {
     }
 }
 
-fn kill(straggler: Pid) {
-    let process = straggler.as_raw_pid();
+fn kill(straggler: &OwnedFd, process: u32) {
     tracing::warn!(process, "the process had left the command's cgroup: killed");
-    if let Err(error) = kill_process(straggler, Signal::KILL) {
+    if let Err(error) = pidfd_send_signal(straggler, Signal::KILL) {
         tracing::debug!(%error, "it was gone already");
     }
 }

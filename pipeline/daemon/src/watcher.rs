@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use graven_abi::CallSet;
 use graven_abi::layout::WATCHES;
-use graven_capture::{Capture, Cgroup2, Ring, RingSlot, Watch as KernelWatch};
+use graven_capture::{Capture, Cgroup2, Expected, Ring, RingSlot, Watch as KernelWatch};
 use graven_config::{Ledger, Syscalls, Watch};
 use graven_stages::{Agent, Agents, Watched, clock};
 
@@ -187,7 +187,8 @@ impl Watcher {
 
     /// Looks where the named cgroups and units are by now. Call it every second or so.
     ///
-    /// Cgroups below a watched one need no look: the kernel program follows them by itself.
+    /// It is for those that were there before, and for the status: what is made later, and what is made below
+    /// a watched one, the kernel program follows by itself.
     pub(crate) fn follow(&mut self) -> anyhow::Result<()> {
         self.retired.retain(|Retired { index, post, since_ns }| {
             let over = post.gauge.emptied_ns() > *since_ns;
@@ -248,6 +249,9 @@ impl Watcher {
         // Before the kernel's first record under this index.
         post.agents.set(index, watched);
         self.capture.set_watch(index, &KernelWatch { ring: post.slot, recorded, environment })?;
+        for target in &targets {
+            target.expect(index, &mut self.capture);
+        }
         self.watches.insert(index, Active { origin, post: post.clone(), targets });
         Ok(index)
     }
@@ -307,6 +311,18 @@ fn targets_of(origin: &Origin) -> Vec<Target> {
 impl Target {
     fn new(kind: TargetKind, name: String) -> Self {
         Self { kind, name, cgroups: Vec::new(), waiting: Some("not looked for yet".to_owned()) }
+    }
+
+    /// Has it watched from the moment it is made, should that be still to come.
+    fn expect(&self, index: u32, capture: &mut Capture) {
+        let expected = match self.kind {
+            TargetKind::Cgroup => Expected::Path(Path::new("/").join(&self.name)),
+            TargetKind::Unit => Expected::Name(self.name.clone()),
+            TargetKind::Executable => return,
+        };
+        if let Err(error) = capture.expect(&expected, index) {
+            tracing::warn!(%error, "`{}` is looked for once a second instead", self.name);
+        }
     }
 
     /// Finds it, and has it watched if it is new; true where something was found that may run already.

@@ -201,8 +201,11 @@ impl KernelSource {
         records
     }
 
-    /// The processes that are followed for `watch` and have not ended: with its cgroup empty, those that
-    /// left it. `None` where something was lost, and so perhaps the end of one.
+    /// The processes whose newest record is of `watch` and that have not ended: with its cgroup empty, those
+    /// that left it. `None` where something was lost, and so perhaps the end of one.
+    ///
+    /// Some of them may have been let go since, or be a watch's of another ring: nothing comes of them here any
+    /// more. Ask the kernel before doing anything to them.
     #[must_use]
     pub fn alive(&self, watch: u32) -> Option<Vec<u32>> {
         let of_watch = self.processes.iter().filter(|(_, program)| program.watch == watch);

@@ -40,23 +40,81 @@ static __always_inline __u64 parent_of(struct cgroup *cgroup)
 	return BPF_CORE_READ(parent, kn, id);
 }
 
+struct expected {
+	__u8 text[GRAVEN_EXPECTED_BYTES]; /* padded with zeros */
+};
+
+/* Cgroups to be watched once they are made, by their path from the root of the hierarchy, or by their own
+ * name wherever they are. A path begins with a slash, and a name has none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, GRAVEN_EXPECTED);
+	__type(key, struct expected);
+	__type(value, __u32);
+} expected SEC(".maps");
+
+/* How many there are. */
+volatile __u32 expected_known = 0;
+
+/* Index of the watch that expects a cgroup of this path or name; `key` is written over. */
+static __noinline __u32 watch_expecting(struct stash *key, __u64 text)
+{
+	struct expected *expecting;
+	__u32 *index;
+	long bytes;
+
+	if (!key)
+		return NO_WATCH;
+	expecting = (void *)&key->items[0];
+	__builtin_memset(expecting, 0, sizeof(*expecting));
+	bytes = bpf_probe_read_kernel_str(expecting, sizeof(*expecting), (void *)text);
+	/* One that fills the key may have been cut. */
+	if (bytes <= 0 || bytes >= sizeof(*expecting))
+		return NO_WATCH;
+	index = bpf_map_lookup_elem(&expected, expecting);
+	return index ? *index : NO_WATCH;
+}
+
+/* The watch that a new cgroup comes under: what was said of its path, else of its name, else its parent's. */
+static __always_inline struct graven_watch *watch_of_new(struct cgroup *cgroup, const char *path,
+							 __u64 parent_id, __u32 *index)
+{
+	__u32 user = SCRATCH_MKDIR;
+	struct graven_watch *watch = 0;
+	struct stash *key;
+
+	if (expected_known) {
+		key = bpf_map_lookup_elem(&scratch, &user);
+		*index = watch_expecting(key, (__u64)path);
+		watch = watch_at(*index);
+		if (!watch) {
+			*index = watch_expecting(key, (__u64)BPF_CORE_READ(cgroup, kn, name));
+			watch = watch_at(*index);
+		}
+	}
+	if (!watch) {
+		*index = watch_on(parent_id);
+		watch = watch_at(*index);
+	}
+	return watch;
+}
+
 /* Runs before any task can enter the new cgroup. */
 SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(on_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 {
-	__u64 id = cgroup->kn->id, parent_id;
 	struct graven_watch *watch;
+	__u64 parent_id;
 	__u32 index;
 
 	/* The hierarchies of version 1 number their cgroups each for itself. */
 	if (cgroup->root->hierarchy_id)
 		return 0;
 	parent_id = parent_of(cgroup);
-	index = watch_on(parent_id);
-	watch = watch_at(index);
-	if (index == NO_WATCH || !watch)
+	watch = watch_of_new(cgroup, path, parent_id, &index);
+	if (!watch)
 		return 0;
-	if (bpf_map_update_elem(&watched, &id, &index, BPF_ANY))
+	if (put_watch_on(cgroup->kn->id, index))
 		COUNT(watch, stash_failed);
 	emit_cgroup(cgroup, parent_id, index, watch, SCRATCH_MKDIR);
 	return 0;

@@ -26,6 +26,11 @@ struct {
 	__type(value, __u32);
 } watched SEC(".maps");
 
+/* One byte for all cgroups whose ids end alike: while it is 0, none of them is watched, which spares nearly
+ * every call of the machine the look-up. Bytes and not bits, so that setting one disturbs no other, and never
+ * cleared: a cgroup may share its byte with others. */
+__u8 perhaps_watched[GRAVEN_CGROUP_BYTES] = {};
+
 struct executable {
 	__u8 path[GRAVEN_EXECUTABLE_BYTES]; /* as a walk collects it, padded with zeros */
 };
@@ -85,9 +90,19 @@ static __always_inline struct graven_watch *watch_of(__u64 claim)
 /* Index of the watch that a cgroup is under, or NO_WATCH. */
 static __always_inline __u32 watch_on(__u64 cgroup_id)
 {
-	__u32 *index = bpf_map_lookup_elem(&watched, &cgroup_id);
+	__u32 *index;
 
+	if (!perhaps_watched[cgroup_id & (GRAVEN_CGROUP_BYTES - 1)])
+		return NO_WATCH;
+	index = bpf_map_lookup_elem(&watched, &cgroup_id);
 	return index ? *index : NO_WATCH;
+}
+
+/* Puts a cgroup under a watch; 0 unless there are too many. */
+static __always_inline long put_watch_on(__u64 cgroup_id, __u32 index)
+{
+	perhaps_watched[cgroup_id & (GRAVEN_CGROUP_BYTES - 1)] = 1;
+	return bpf_map_update_elem(&watched, &cgroup_id, &index, BPF_ANY);
 }
 
 /* The watch of that index if it is set. */

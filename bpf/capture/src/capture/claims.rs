@@ -1,4 +1,4 @@
-//! Who has a cgroup or a program where several watches ask for it.
+//! Who has a cgroup or an executable where several watches ask for it.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -89,9 +89,9 @@ impl<K: Ord + Clone> Claims<K> {
             .collect()
     }
 
-    /// Number of things that are claimed.
-    pub(super) fn len(&self) -> usize {
-        self.claims.len()
+    /// What is claimed by anybody.
+    pub(super) fn keys(&self) -> impl ExactSizeIterator<Item = &K> {
+        self.claims.keys()
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
             assert!(claims.remove("a", 1) && !claims.remove("a", 1));
             assert_eq!(claims.holder("a"), Some(2));
             assert!(claims.remove("a", 2));
-            assert_eq!((claims.holder("a"), claims.len()), (None, 0));
+            assert_eq!((claims.holder("a"), claims.keys().len()), (None, 0));
         }
     }
 

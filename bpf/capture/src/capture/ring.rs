@@ -27,7 +27,7 @@ pub struct RingSlot {
 ///
 /// Its counters begin at zero. Dropped, it drops the watches that feed it.
 pub struct Ring {
-    kernel: Arc<Kernel>,
+    pub(super) kernel: Arc<Kernel>,
     reader: Reader,
     slot: RingSlot,
     /// Misses before it was opened.

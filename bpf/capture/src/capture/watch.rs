@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use graven_abi::CallSet;
-use graven_abi::layout::{EXECUTABLE_BYTES, WatchEntry, watch_flag};
-use libbpf_rs::{MapCore, MapFlags};
+use graven_abi::layout::{WatchEntry, watch_flag};
 
-use super::claims::{Claim, Claims};
-use super::kernel::{Kernel, change};
+use super::kernel::Kernel;
+use super::keys::{Key, key_of};
 use super::ring::RingSlot;
 use crate::error::CaptureError;
 
@@ -61,67 +60,11 @@ impl Watches {
     }
 }
 
-/// The watched executables, by path, each with the watches that claim it.
-#[derive(Debug, Default)]
-pub(super) struct Executables {
-    known: Claims<PathBuf>,
-}
-
-impl Executables {
-    pub(super) fn len(&self) -> u32 {
-        u32::try_from(self.known.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Adds the claim of a watch, in place of that of watch `instead_of`.
-    pub(super) fn add(
-        &mut self,
-        kernel: &Kernel,
-        path: &Path,
-        claim: Claim,
-        instead_of: Option<u32>,
-    ) -> Result<(), CaptureError> {
-        let path = resolve(path);
-        key_of(&path)?;
-        let added = self.known.add(path.clone(), claim, instead_of);
-        added.map_err(|other| CaptureError::Taken { path: path.clone(), other })?;
-        self.put(kernel, &path)
-    }
-
-    /// Takes the claim of a watch away, and gives the executable to who has the next one.
-    pub(super) fn remove(
-        &mut self,
-        kernel: &Kernel,
-        path: &Path,
-        index: u32,
-    ) -> Result<(), CaptureError> {
-        let path = resolve(path);
-        if self.known.remove(&path, index) { self.put(kernel, &path) } else { Ok(()) }
-    }
-
-    pub(super) fn forget(&mut self, kernel: &Kernel, index: u32) -> Result<(), CaptureError> {
-        let paths = self.known.of_watch(index);
-        paths.iter().try_for_each(|path| self.remove(kernel, path, index))
-    }
-
-    fn put(&self, kernel: &Kernel, path: &Path) -> Result<(), CaptureError> {
-        let (map, key) = (&kernel.executables, key_of(path)?);
-        match self.known.holder(path) {
-            Some(index) => map
-                .update(&key, &index.to_le_bytes(), MapFlags::ANY)
-                .map_err(change("watch an executable")),
-            None => map.delete(&key).map_err(change("take the watch off an executable")),
-        }
-    }
-}
-
-/// A path that is not there yet may be so later, and is taken as it is.
-fn resolve(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The path as the kernel program collects it: components deepest first, each with its NUL.
-fn key_of(path: &Path) -> Result<[u8; EXECUTABLE_BYTES], CaptureError> {
-    let wrong = || CaptureError::Executable { path: path.to_owned() };
+/// The path, symbolic links resolved, as the kernel program collects it: components deepest first, each with
+/// its NUL. One that is not there yet may be so later, and is taken as it is.
+pub(super) fn executable_key(path: &Path) -> Result<Key, CaptureError> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let wrong = || CaptureError::Executable { path: path.clone() };
     let mut walk = Vec::new();
     for component in path.components().rev() {
         match component {
@@ -133,25 +76,23 @@ fn key_of(path: &Path) -> Result<[u8; EXECUTABLE_BYTES], CaptureError> {
             _ => return Err(wrong()),
         }
     }
-    let mut key = [0; EXECUTABLE_BYTES];
-    let fits = path.is_absolute() && !walk.is_empty() && walk.len() < EXECUTABLE_BYTES;
-    key.get_mut(..walk.len()).filter(|_| fits).ok_or_else(wrong)?.copy_from_slice(&walk);
-    Ok(key)
+    key_of(&walk).filter(|_| path.is_absolute()).ok_or_else(wrong)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::keys::KEY_BYTES;
 
     #[test]
     fn an_executable_is_known_by_its_components() {
-        let key = key_of(Path::new("/usr/bin/true")).expect("absolute");
-        assert_eq!(&key[..14], b"true\0bin\0usr\0\0");
-        assert!(key[14..].iter().all(|byte| *byte == 0));
-        let longest = format!("/{}", "a".repeat(EXECUTABLE_BYTES - 2));
-        assert!(key_of(Path::new(&longest)).is_ok());
+        let key = executable_key(Path::new("/no/bin/true")).expect("absolute");
+        assert_eq!(&key[..13], b"true\0bin\0no\0\0");
+        assert!(key[13..].iter().all(|byte| *byte == 0));
+        let longest = format!("/{}", "a".repeat(KEY_BYTES - 2));
+        assert!(executable_key(Path::new(&longest)).is_ok());
         for path in ["true", "", "/", "/a/../b", &format!("{longest}a")] {
-            let refused = key_of(Path::new(path));
+            let refused = executable_key(Path::new(path));
             assert!(matches!(refused, Err(CaptureError::Executable { .. })), "{path}");
         }
     }

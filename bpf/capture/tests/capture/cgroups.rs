@@ -246,16 +246,11 @@ fn cgroups_made_later_are_followed_and_their_end_is_seen() {
     top.remove().expect("empty");
 }
 
-#[test]
-fn a_child_born_in_a_watched_cgroup_is_followed() {
-    if !is_root() {
-        return;
-    }
-    let cgroup = cgroup("born");
-    let (_capture, mut ring) = watching(&cgroup, RING_BYTES);
-    let directory = File::open(cgroup.path()).expect("opened");
+/// Makes a child that is born in the cgroup, asks for its parent's id, and ends; returns its id.
+pub(crate) fn born_in(cgroup: &Path) -> u32 {
+    let directory = File::open(cgroup).expect("opened");
     // SAFETY: all zeros are valid; the child makes two calls on its copy of the stack, and ends.
-    let child = unsafe {
+    unsafe {
         let mut arguments: libc::clone_args = std::mem::zeroed();
         arguments.flags = 0x2_0000_0000; // CLONE_INTO_CGROUP
         arguments.exit_signal = 17; // SIGCHLD
@@ -269,7 +264,17 @@ fn a_child_born_in_a_watched_cgroup_is_followed() {
         libc::waitpid(child.try_into().expect("a process"), &raw mut status, 0);
         assert_eq!(libc::WEXITSTATUS(status), 7);
         u32::try_from(child).expect("a process")
-    };
+    }
+}
+
+#[test]
+fn a_child_born_in_a_watched_cgroup_is_followed() {
+    if !is_root() {
+        return;
+    }
+    let cgroup = cgroup("born");
+    let (_capture, mut ring) = watching(&cgroup, RING_BYTES);
+    let child = born_in(cgroup.path());
     let records = drained(&mut ring);
     assert_eq!(joined(&records), [child]);
     assert_eq!(calls(&records), ["getppid", "exit_group"]);

@@ -1,11 +1,14 @@
 //! The recorder itself: numbers, losses, the guard, and what it says when it cannot work.
 
+use std::fs::{self, FileTimes};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use graven_abi::parse;
-use graven_capture::{Capture, CaptureError, Cgroup2, Guard, RING_BYTES_MIN, run_guard, spawn};
+use graven_capture::{
+    COMMAND_PREFIX, Capture, CaptureError, Cgroup2, Guard, RING_BYTES_MIN, run_guard, spawn,
+};
 
 use crate::rig::{Trace, cgroup, is_root, watching};
 
@@ -98,6 +101,56 @@ fn the_command_dies_with_its_recorder() {
 fn guard_process() {
     if let Some(path) = std::env::var_os("GRAVEN_GUARD") {
         run_guard(Path::new(&path)).expect("the cgroup can be killed");
+    }
+}
+
+/// Makes a cgroup look as if it had been made so long ago.
+#[expect(clippy::disallowed_methods, reason = "the age of a directory")]
+fn age(path: &Path, seconds: u64) {
+    let made = SystemTime::now() - Duration::from_secs(seconds);
+    let directory = fs::File::open(path).expect("it is there");
+    directory.set_times(FileTimes::new().set_modified(made)).expect("root may");
+}
+
+#[test]
+fn what_a_killed_recorder_left_behind_is_swept() {
+    if !is_root() {
+        return;
+    }
+    let cgroups = Cgroup2::find().expect("a mount");
+    let name = |what: &str| format!("{COMMAND_PREFIX}test-{}-{what}", std::process::id());
+    let held = cgroups.create(&name("held")).expect("made");
+    let parent = held.path().parent().expect("graven").to_owned();
+    let left = ["young", "old", "nested", "busy"].map(|what| parent.join(name(what)));
+    let other = parent.join(format!("test-{}-of-another-kind", std::process::id()));
+    let [young, old, nested, busy] = &left;
+    for path in [young, old, &nested.join("deep"), busy, &other] {
+        fs::create_dir_all(path).expect("made");
+    }
+    let mut sleep = Command::new("sleep").arg("60").spawn().expect("sleep starts");
+    fs::write(busy.join("cgroup.procs"), sleep.id().to_string()).expect("moved");
+    for path in [held.path(), old, nested, busy, &other] {
+        age(path, 70);
+    }
+    age(young, 50);
+    let next = cgroups.create(&name("next")).expect("made");
+    for (path, stays) in [
+        (held.path(), true),
+        (young, true),
+        (busy, true),
+        (&other, true),
+        (old, false),
+        (nested, false),
+    ] {
+        assert_eq!(path.exists(), stays, "{}", path.display());
+    }
+    sleep.kill().expect("it runs");
+    sleep.wait().expect("it ends");
+    for path in [young, busy, &other] {
+        fs::remove_dir(path).expect("empty");
+    }
+    for cgroup in [held, next] {
+        cgroup.remove().expect("empty");
     }
 }
 
