@@ -25,6 +25,7 @@ use crate::skeleton::{CaptureSkel, CaptureSkelBuilder, OpenCaptureSkel, types};
 use claims::Claim;
 pub use expected::Expected;
 use expected::in_first_namespace;
+pub use follower::Follower;
 use kernel::{Kernel, change};
 use keys::Keys;
 pub use ring::{Ring, RingSlot};
@@ -82,8 +83,8 @@ impl Capture {
         let mut open = CaptureSkelBuilder::default().open(object).map_err(load_error)?;
         configure(&mut open);
         let mut skeleton = open.load().map_err(load_error)?;
-        let kernel = Arc::new(Kernel::of(&skeleton)?);
         skeleton.attach().map_err(load_error)?;
+        let kernel = Arc::new(Kernel::of(&mut skeleton)?);
         Ok(Self {
             skeleton,
             kernel,

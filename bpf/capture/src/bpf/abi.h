@@ -187,6 +187,14 @@ struct graven_watch {
 	__u64 left_out[GRAVEN_PLANS / 64]; /* bit n: x86_64 call n is counted, not recorded */
 };
 
+/* A thread that is watched, as the list of followers has it. */
+struct graven_follower {
+	__u64 claim;
+	__u64 start_ns; /* of its process, CLOCK_BOOTTIME */
+	__u32 pid;
+	__u32 reserved;
+};
+
 struct graven_left_out {
 	__u64 calls[GRAVEN_PLANS];
 };
@@ -224,6 +232,8 @@ _Static_assert(__builtin_offsetof(struct graven_op, max_bytes) == 4, "op.max_byt
 _Static_assert(sizeof(struct graven_plan) == 32, "plan");
 _Static_assert(sizeof(struct graven_watch) == 80, "watch");
 _Static_assert(__builtin_offsetof(struct graven_watch, left_out) == 16, "watch.left_out");
+_Static_assert(sizeof(struct graven_follower) == 24, "follower");
+_Static_assert(__builtin_offsetof(struct graven_follower, pid) == 16, "follower.pid");
 _Static_assert(sizeof(struct graven_left_out) == 4096, "left_out");
 _Static_assert(sizeof(struct graven_counters) == 40, "counters");
 
