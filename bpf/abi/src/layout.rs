@@ -57,6 +57,8 @@ pub mod flag {
     pub const NO_RETURN: u16 = 1 << 1;
     /// An item was left out because the buffer was full.
     pub const ITEMS_FULL: u16 = 1 << 2;
+    /// The program's path was another when the kernel read it than at entry: something changed the memory.
+    pub const CHANGED: u16 = 1 << 3;
 }
 
 /// Values of [`ItemHeader::kind`].

@@ -47,6 +47,7 @@ enum graven_flag {
 	GRAVEN_EXIT_ONLY = 1 << 0,  /* the entry was not seen: refused before its tracepoint */
 	GRAVEN_NO_RETURN = 1 << 1,  /* the call has no result: the task ended inside it */
 	GRAVEN_ITEMS_FULL = 1 << 2, /* an item was left out because the buffer was full */
+	GRAVEN_CHANGED = 1 << 3,    /* exec: the kernel read another path than was there at entry */
 };
 
 enum graven_arch {
