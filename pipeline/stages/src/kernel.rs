@@ -96,9 +96,6 @@ impl KernelSource {
             KernelRecord::Cgroup(cgroup) => {
                 let id = cgroup.body.cgroup_id;
                 let name = self.cgroups.learn(id, cgroup.body.parent_id, cgroup.name());
-                if !cgroup.is_made() {
-                    self.cgroups.remove(id);
-                }
                 let maker = self.processes.get(&cgroup.header.pid);
                 let about = AboutCgroup { cgroup: name, by_outsider: maker.is_none() };
                 (maker.map_or(watch, |program| program.watch), Some(Box::new(about)))
