@@ -55,6 +55,8 @@ impl Weakened {
     pub const TRUNCATED: Self = Self(1 << 2);
     /// An argument could not be read.
     pub const UNREAD: Self = Self(1 << 3);
+    /// What was executed is not what the caller's memory named at entry.
+    pub const CHANGED: Self = Self(1 << 4);
 
     /// Adds what `other` has.
     pub const fn insert(&mut self, other: Self) {
@@ -76,6 +78,7 @@ impl Weakened {
     /// The names on the record, sorted.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         [
+            (Self::CHANGED, "changed"),
             (Self::EXIT_ONLY, "exit_only"),
             (Self::READ_AT_EXIT, "read_at_exit"),
             (Self::TRUNCATED, "truncated"),
@@ -184,6 +187,9 @@ pub fn decode<'a>(call: &Call<'a>) -> DecodedCall<'a> {
     };
     if call.header.flags & flag::EXIT_ONLY != 0 {
         decoded.weakened.insert(Weakened::EXIT_ONLY);
+    }
+    if call.header.flags & flag::CHANGED != 0 {
+        decoded.weakened.insert(Weakened::CHANGED);
     }
     if call.header.flags & flag::ITEMS_FULL != 0 {
         decoded.weakened.insert(Weakened::TRUNCATED);

@@ -57,6 +57,8 @@ pub mod flag {
     pub const NO_RETURN: u16 = 1 << 1;
     /// An item was left out because the buffer was full.
     pub const ITEMS_FULL: u16 = 1 << 2;
+    /// The program's path was another when the kernel read it than at entry: something changed the memory.
+    pub const CHANGED: u16 = 1 << 3;
 }
 
 /// Values of [`ItemHeader::kind`].
@@ -306,7 +308,7 @@ pub const EXECUTABLE_BYTES: usize = 256;
 pub mod watch_flag {
     /// Exec records carry the environment.
     pub const WANTS_ENV: u32 = 1 << 0;
-    /// Every call is left out, and a task that leaves is let go.
+    /// Every call is left out; who comes from no other watch is let go again.
     pub const EXCLUSION: u32 = 1 << 1;
 }
 
@@ -326,6 +328,22 @@ pub struct WatchEntry {
     pub wake_bytes: u32,
     /// Bit n: `x86_64` call n is counted, not recorded.
     pub left_out: [u64; PLANS / 64],
+}
+
+/// A thread that is watched, as the list of followers has it.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct FollowerEntry {
+    /// Its watch: the index, and above it the generation.
+    pub claim: u64,
+    /// When its process was started, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub start_ns: u64,
+    /// Its process.
+    pub pid: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// Counters of one ring on one CPU since the ring was opened.
@@ -374,5 +392,7 @@ const _: () = {
     assert!(size_of::<Plan>() == 32);
     assert!(size_of::<WatchEntry>() == 80);
     assert!(offset_of!(WatchEntry, left_out) == 16);
+    assert!(size_of::<FollowerEntry>() == 24);
+    assert!(offset_of!(FollowerEntry, pid) == 16);
     assert!(size_of::<CpuCounters>() == 40);
 };

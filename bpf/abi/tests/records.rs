@@ -2,7 +2,7 @@
 
 use graven_abi::layout::{
     CallBody, CgroupBody, ExecBody, ExitBody, ForkBody, ITEMS_BYTES, ItemHeader, MovedBody,
-    TaskBody, item_flag, item_kind,
+    TaskBody, flag, item_flag, item_kind,
 };
 use graven_abi::{
     ArgValue, Header, KernelRecord, ParseError, Reason, Weakened, decode, encode, name, parse,
@@ -197,6 +197,18 @@ fn what_weakens_a_record_is_listed() {
     let decoded = decode(&call(&bytes)).weakened;
     assert_eq!(decoded.names().collect::<Vec<_>>(), ["read_at_exit", "truncated", "unread"]);
     assert!(decoded.contains(Weakened::UNREAD), "the second path is missing");
+}
+
+#[test]
+fn a_changed_path_is_flagged() {
+    let items =
+        [(item(0, item_kind::STRING, 0), b"/x".as_slice()), (item(1, item_kind::ARGV, 0), b"x\0")];
+    let named = |flags| {
+        let bytes = encode::call(Header { flags, ..header() }, body(59, [1; 6]), &items);
+        decode(&call(&bytes)).weakened.names().collect::<Vec<_>>()
+    };
+    assert!(named(0).is_empty(), "control");
+    assert_eq!(named(flag::CHANGED), ["changed"]);
 }
 
 #[test]

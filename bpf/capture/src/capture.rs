@@ -1,5 +1,6 @@
 //! The kernel program, loaded, and what it is told to watch.
 
+mod claims;
 mod expected;
 mod follower;
 mod kernel;
@@ -21,8 +22,10 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use crate::error::CaptureError;
 use crate::probe::check_rights;
 use crate::skeleton::{CaptureSkel, CaptureSkelBuilder, OpenCaptureSkel, types};
+use claims::Claim;
 pub use expected::Expected;
 use expected::in_first_namespace;
+pub use follower::Follower;
 use kernel::{Kernel, change};
 use keys::Keys;
 pub use ring::{Ring, RingSlot};
@@ -80,8 +83,8 @@ impl Capture {
         let mut open = CaptureSkelBuilder::default().open(object).map_err(load_error)?;
         configure(&mut open);
         let mut skeleton = open.load().map_err(load_error)?;
-        let kernel = Arc::new(Kernel::of(&skeleton)?);
         skeleton.attach().map_err(load_error)?;
+        let kernel = Arc::new(Kernel::of(&mut skeleton)?);
         Ok(Self {
             skeleton,
             kernel,
@@ -102,8 +105,9 @@ impl Capture {
         Ring::open(&self.kernel, bytes)
     }
 
-    /// Sets or changes watch `index`. Nothing comes under it yet: see [`Self::watch_cgroup`] and
-    /// [`Self::watch_executable`].
+    /// Sets or changes watch `index`. Nothing comes under a new one yet: see [`Self::watch_cgroup`] and
+    /// [`Self::watch_executable`]. All that is under one that is changed, tasks included, goes over to the new
+    /// settings, and ring, at once.
     ///
     /// # Errors
     ///
@@ -131,29 +135,50 @@ impl Capture {
 
     /// Puts the cgroup at `path` and all cgroups below it, now and later, under watch `index`.
     ///
-    /// A cgroup below that has a watch of its own keeps it. Tasks come under watch with their next call, and
-    /// those that are already under another watch when they next change their cgroup; for tasks that may not
-    /// make a call for long, take the [`Self::inventory`].
+    /// A cgroup below that has a watch of its own keeps it. Where watches that record nothing
+    /// ([`Watch::recorded`]) ask for the same cgroup, one that records has it. Tasks come under watch with
+    /// their next call, and those that are already under another watch when they next change their cgroup;
+    /// for tasks that may not make a call for long, take the [`Self::inventory`].
     ///
     /// # Errors
     ///
     /// [`CaptureError::NoWatch`], [`CaptureError::Cgroup`] if `path` is no cgroup (version 2) or cannot be
-    /// listed, [`CaptureError::Change`] if there are too many.
+    /// listed, [`CaptureError::Taken`] if another watch records this very cgroup,
+    /// [`CaptureError::Change`] if there are too many.
     pub fn watch_cgroup(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
-        self.kernel.require_watch(index)?;
+        let claim = Claim::of(&self.kernel, index)?;
         let (subtrees, mut cgroups) = self.cgroups()?;
-        subtrees.add(&mut cgroups, path, index)
+        subtrees.add(&mut cgroups, path, claim, None)
     }
 
-    /// Takes the watch off the cgroup at `path` and those below it; where a cgroup above it is watched,
-    /// that watch goes on here. Tasks that are watched already stay so: see [`Self::drop_watch`].
+    /// Takes watch `index` off the cgroup at `path` and those below it. Another watch that asked for it has
+    /// it then, or else that of a cgroup above. Tasks that are watched already stay so: see
+    /// [`Self::drop_watch`]. What is another watch's stays as it is.
     ///
     /// # Errors
     ///
     /// [`CaptureError::Cgroup`] if it cannot be listed; [`CaptureError::Change`].
-    pub fn unwatch_cgroup(&mut self, path: &Path) -> Result<(), CaptureError> {
+    pub fn unwatch_cgroup(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
         let (subtrees, mut cgroups) = self.cgroups()?;
-        subtrees.remove(&mut cgroups, path)
+        subtrees.remove(&mut cgroups, path, index)
+    }
+
+    /// Puts the cgroup at `path` under watch `to` in place of watch `from`, with no moment between them: as
+    /// [`Self::watch_cgroup`], but what `from` has is not in the way. Drop `from` afterwards, and its tasks
+    /// there come under `to` with their next call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::watch_cgroup`].
+    pub fn hand_over_cgroup(
+        &mut self,
+        path: &Path,
+        from: u32,
+        to: u32,
+    ) -> Result<(), CaptureError> {
+        let claim = Claim::of(&self.kernel, to)?;
+        let (subtrees, mut cgroups) = self.cgroups()?;
+        subtrees.add(&mut cgroups, path, claim, Some(from))
     }
 
     /// Puts each cgroup that is made from now on where or as `expected` says under watch `index`, with those
@@ -165,25 +190,29 @@ impl Capture {
     /// # Errors
     ///
     /// [`CaptureError::NoWatch`]; [`CaptureError::Expected`] if `expected` is too long or none such;
+    /// [`CaptureError::Taken`] if another watch that records expects it;
     /// [`CaptureError::CgroupNamespace`] in another namespace than the machine's own, whose names are not the
     /// kernel's; [`CaptureError::Change`] if there are too many.
     pub fn expect(&mut self, expected: &Expected, index: u32) -> Result<(), CaptureError> {
-        self.kernel.require_watch(index)?;
+        let claim = Claim::of(&self.kernel, index)?;
         if !in_first_namespace() {
             return Err(CaptureError::CgroupNamespace);
         }
-        let added = self.expected.add(&self.kernel.expected, expected.key()?, index);
-        added.map_err(change("expect a cgroup"))?;
+        let key = expected.key()?;
+        let taken = |other| CaptureError::Taken { path: expected.as_path().to_owned(), other };
+        self.expected.claim(key, claim, None).map_err(taken)?;
+        self.expected.tell(&self.kernel.expected, &key).map_err(change("expect a cgroup"))?;
         self.count()
     }
 
-    /// Expects it no longer. Where it was made meanwhile, its watch goes on.
+    /// Expects it no longer for watch `index`; another that expects it goes on. Where it was made meanwhile,
+    /// its watch goes on.
     ///
     /// # Errors
     ///
     /// [`CaptureError::Expected`] or [`CaptureError::Change`].
-    pub fn expect_no_more(&mut self, expected: &Expected) -> Result<(), CaptureError> {
-        let removed = self.expected.remove(&self.kernel.expected, &expected.key()?);
+    pub fn expect_no_more(&mut self, expected: &Expected, index: u32) -> Result<(), CaptureError> {
+        let removed = self.expected.remove(&self.kernel.expected, &expected.key()?, index);
         removed.map_err(change("expect a cgroup no longer"))?;
         self.count()
     }
@@ -196,22 +225,53 @@ impl Capture {
     /// # Errors
     ///
     /// [`CaptureError::NoWatch`]; [`CaptureError::Executable`] if the path is relative or has more than
-    /// 255 bytes; [`CaptureError::Change`] if there are too many.
+    /// 255 bytes; [`CaptureError::Taken`] if another watch has it; [`CaptureError::Change`] if there are too
+    /// many.
     pub fn watch_executable(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
-        self.kernel.require_watch(index)?;
-        let added = self.executables.add(&self.kernel.executables, executable_key(path)?, index);
-        added.map_err(change("watch an executable"))?;
-        self.count()
+        self.take_executable(path, index, None)
     }
 
-    /// Takes the watch off the file at `path`. Tasks that are watched already stay so.
+    /// Takes watch `index` off the file at `path`; what is another watch's stays as it is. Tasks that are
+    /// watched already stay so.
     ///
     /// # Errors
     ///
     /// [`CaptureError::Executable`] or [`CaptureError::Change`].
-    pub fn unwatch_executable(&mut self, path: &Path) -> Result<(), CaptureError> {
-        let removed = self.executables.remove(&self.kernel.executables, &executable_key(path)?);
+    pub fn unwatch_executable(&mut self, path: &Path, index: u32) -> Result<(), CaptureError> {
+        let key = executable_key(path)?;
+        let removed = self.executables.remove(&self.kernel.executables, &key, index);
         removed.map_err(change("take the watch off an executable"))?;
+        self.count()
+    }
+
+    /// Puts whoever executes the file at `path` from now on under watch `to` in place of watch `from`, with no
+    /// moment between them. Those that have executed it stay under `from` until that is dropped, and are let go
+    /// then; where they are to stay watched, change `from` itself by [`Self::set_watch`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::watch_executable`].
+    pub fn hand_over_executable(
+        &mut self,
+        path: &Path,
+        from: u32,
+        to: u32,
+    ) -> Result<(), CaptureError> {
+        self.take_executable(path, to, Some(from))
+    }
+
+    fn take_executable(
+        &mut self,
+        path: &Path,
+        index: u32,
+        instead_of: Option<u32>,
+    ) -> Result<(), CaptureError> {
+        let claim = Claim::of(&self.kernel, index)?;
+        let key = executable_key(path)?;
+        let taken = |other| CaptureError::Taken { path: path.to_owned(), other };
+        self.executables.claim(key, claim, instead_of).map_err(taken)?;
+        let told = self.executables.tell(&self.kernel.executables, &key);
+        told.map_err(change("watch an executable"))?;
         self.count()
     }
 

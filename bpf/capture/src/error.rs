@@ -72,6 +72,14 @@ pub enum CaptureError {
         /// The index that was given.
         index: u32,
     },
+    /// Another watch records the cgroup or executable already.
+    #[error("{} is watched by watch {other} already; take it out of one of the two, or hand it over", path.display())]
+    Taken {
+        /// The cgroup or executable, symbolic links resolved.
+        path: PathBuf,
+        /// The other watch's index.
+        other: u32,
+    },
     /// A path by which no executable can be watched.
     #[error("`{}` cannot be watched as an executable; give an absolute path of at most 255 bytes", path.display())]
     Executable {

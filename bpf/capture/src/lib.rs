@@ -20,7 +20,8 @@ mod skeleton;
 mod spawn;
 
 pub use capture::{
-    Capture, Expected, RING_BYTES_DEFAULT, RING_BYTES_MIN, Ring, RingSlot, WAKE_BYTES, Watch,
+    Capture, Expected, Follower, RING_BYTES_DEFAULT, RING_BYTES_MIN, Ring, RingSlot, WAKE_BYTES,
+    Watch,
 };
 pub use graven_abi::CallSet;
 

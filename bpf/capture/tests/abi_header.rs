@@ -60,6 +60,7 @@ fn constants_agree() {
         ("GRAVEN_EXIT_ONLY", flag::EXIT_ONLY),
         ("GRAVEN_NO_RETURN", flag::NO_RETURN),
         ("GRAVEN_ITEMS_FULL", flag::ITEMS_FULL),
+        ("GRAVEN_CHANGED", flag::CHANGED),
         ("GRAVEN_TRUNCATED", item_flag::TRUNCATED),
         ("GRAVEN_AT_EXIT", item_flag::AT_EXIT),
         ("GRAVEN_DETACHED", item_flag::DETACHED),

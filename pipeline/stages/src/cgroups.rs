@@ -1,8 +1,10 @@
-//! The names of cgroups, each found once.
+//! The names of cgroups.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+
+use lru::LruCache;
 
 use crate::container::container;
 
@@ -34,13 +36,16 @@ impl CgroupName {
     }
 }
 
-/// The names that are known. The kernel never gives an id again, so a name stays true.
+/// Names that are kept: those of the cgroups that records came from last. A few hundred bytes each.
+const NAMES_MAX: NonZeroUsize = NonZeroUsize::new(8192).expect("not 0");
+
+/// The names that are known. The kernel never gives an id again, so a name stays true; it outlives its cgroup,
+/// for the records that are still to come.
 pub(crate) struct Cgroups {
-    names: HashMap<u64, Arc<CgroupName>>,
+    names: LruCache<u64, Arc<CgroupName>>,
     lookup: CgroupLookup,
-    /// Removed since the last tick, and before it.
-    removed: Vec<u64>,
-    removed_before: Vec<u64>,
+    /// Those that were not found since the last tick: the next one may find them.
+    unresolved: Vec<u64>,
 }
 
 impl fmt::Debug for Cgroups {
@@ -51,16 +56,18 @@ impl fmt::Debug for Cgroups {
 
 impl Cgroups {
     pub(crate) fn new(lookup: CgroupLookup) -> Self {
-        let (removed, removed_before) = (Vec::new(), Vec::new());
-        Self { names: HashMap::new(), lookup, removed, removed_before }
+        Self { names: LruCache::new(NAMES_MAX), lookup, unresolved: Vec::new() }
     }
 
     /// The name of a cgroup.
     pub(crate) fn name(&mut self, id: u64) -> Arc<CgroupName> {
-        let Self { names, lookup, .. } = self;
-        let name = names.entry(id).or_insert_with(|| {
+        let Self { names, lookup, unresolved } = self;
+        let name = names.get_or_insert(id, || {
             // Removed before it could be looked up: its id still tells it apart.
-            CgroupName::of(lookup(id).unwrap_or_else(|| format!("unresolved:{id}").into_bytes()))
+            CgroupName::of(lookup(id).unwrap_or_else(|| {
+                unresolved.push(id);
+                format!("unresolved:{id}").into_bytes()
+            }))
         });
         Arc::clone(name)
     }
@@ -68,28 +75,25 @@ impl Cgroups {
     /// Learns the name of a cgroup from the kernel's own word, and gives it. What is gone already could be
     /// looked up no more.
     pub(crate) fn learn(&mut self, id: u64, parent: u64, name: &[u8]) -> Arc<CgroupName> {
-        let known = self.names.get(&id).is_some_and(|name| name.is_resolved());
+        let known = self.names.peek(&id).is_some_and(|name| name.is_resolved());
         if !known && !name.is_empty() {
             let parent = self.name(parent);
             if parent.is_resolved() {
                 let above = parent.path.strip_suffix(b"/").unwrap_or(&parent.path);
-                self.names.insert(id, CgroupName::of([above, name].join(&b'/')));
+                self.names.put(id, CgroupName::of([above, name].join(&b'/')));
             }
         }
         self.name(id)
     }
 
-    /// Takes note that a cgroup is gone. Its name is kept for the records that are still to come.
-    pub(crate) fn remove(&mut self, id: u64) {
-        self.removed.push(id);
-    }
-
-    /// Forgets what was removed two ticks ago: the ring has been emptied since.
+    /// Forgets what was not found, so that it is looked up once more. Call it every tenth of a second or so.
     pub(crate) fn tick(&mut self) {
-        for id in std::mem::take(&mut self.removed_before) {
-            self.names.remove(&id);
+        for id in self.unresolved.drain(..) {
+            // Meanwhile the kernel may have told.
+            if self.names.peek(&id).is_some_and(|name| !name.is_resolved()) {
+                self.names.pop(&id);
+            }
         }
-        self.removed_before = std::mem::take(&mut self.removed);
     }
 }
 
@@ -120,14 +124,32 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_name_outlives_its_cgroup_by_two_ticks() {
-        let mut cgroups = cgroups();
-        cgroups.learn(10, 2, b"x");
-        cgroups.tick();
-        cgroups.remove(10);
-        cgroups.tick();
-        assert_eq!(cgroups.name(10).path, b"/a/x");
+    fn what_was_not_found_is_looked_up_at_the_next_tick() {
+        let mut asked = 0;
+        let mut cgroups = Cgroups::new(Box::new(move |id| {
+            asked += 1;
+            (asked > 2).then(|| format!("/{id}").into_bytes())
+        }));
+        for _ in 0..3 {
+            assert_eq!(cgroups.name(10).path, b"unresolved:10", "one look-up a tick");
+        }
         cgroups.tick();
         assert_eq!(cgroups.name(10).path, b"unresolved:10");
+        cgroups.tick();
+        assert_eq!(cgroups.name(10).path, b"/10");
+        cgroups.tick();
+        assert_eq!(cgroups.name(10).path, b"/10");
+    }
+
+    #[test]
+    fn no_more_names_are_kept_than_there_may_be() {
+        let mut cgroups = cgroups();
+        cgroups.learn(10, 2, b"x");
+        for id in 100..100 + NAMES_MAX.get() as u64 {
+            assert_eq!(cgroups.name(10).path, b"/a/x", "what is in use stays");
+            cgroups.name(id);
+        }
+        assert_eq!(cgroups.names.len(), NAMES_MAX.get());
+        assert_eq!(cgroups.name(100).path, b"unresolved:100", "control: the oldest was forgotten");
     }
 }

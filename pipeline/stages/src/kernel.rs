@@ -27,6 +27,8 @@ pub struct KernelSource {
     cgroups: Cgroups,
     processes: HashMap<u32, Program>,
     gaps: GapTracker,
+    /// Each watch as it was first seen, and what had been lost by then.
+    begun: HashMap<u32, (Arc<Watched>, u64)>,
     left_out: LeftOut,
     pending: KernelBatch,
 }
@@ -55,6 +57,7 @@ impl KernelSource {
             cgroups: Cgroups::new(lookup),
             processes: HashMap::new(),
             gaps: GapTracker::default(),
+            begun: HashMap::new(),
             left_out: LeftOut::since(clock::now()),
             pending: KernelBatch::default(),
         }
@@ -68,10 +71,7 @@ impl KernelSource {
         };
         let header = *record.header();
         self.gaps.see(header.cpu, header.seq);
-        if self.agents.renew() {
-            let Self { processes, agents, .. } = self;
-            processes.retain(|_, program| agents.knows(program.watch));
-        }
+        self.renew();
         let (watch, about) = self.about_cgroup(&record);
         let watched = self.agents.of(watch);
         let executable = self.program(&record);
@@ -87,6 +87,21 @@ impl KernelSource {
         self.pending.records.push(Attributed { end, executable, cgroup, watched, about });
     }
 
+    /// Takes over what has changed of the watches.
+    fn renew(&mut self) {
+        if !self.agents.renew() {
+            return;
+        }
+        let Self { processes, agents, begun, gaps, .. } = self;
+        processes.retain(|_, program| agents.knows(program.watch));
+        let begin = |(watch, watched): (u32, &Arc<Watched>)| {
+            let known = begun.get(&watch).filter(|(known, _)| Arc::ptr_eq(known, watched));
+            let losses = known.map_or(gaps.losses(), |(_, losses)| *losses);
+            (watch, (Arc::clone(watched), losses))
+        };
+        *begun = agents.all().map(begin).collect();
+    }
+
     /// The watch that the record's task is under, and what it tells of a cgroup.
     ///
     /// Anyone may make or remove a cgroup below a watched one: the header's watch is the cgroup's then.
@@ -96,9 +111,6 @@ impl KernelSource {
             KernelRecord::Cgroup(cgroup) => {
                 let id = cgroup.body.cgroup_id;
                 let name = self.cgroups.learn(id, cgroup.body.parent_id, cgroup.name());
-                if !cgroup.is_made() {
-                    self.cgroups.remove(id);
-                }
                 let maker = self.processes.get(&cgroup.header.pid);
                 let about = AboutCgroup { cgroup: name, by_outsider: maker.is_none() };
                 (maker.map_or(watch, |program| program.watch), Some(Box::new(about)))
@@ -177,12 +189,15 @@ impl KernelSource {
     /// emptied: what was numbered before the tick before last and has not come is lost.
     pub fn tick(&mut self) -> Vec<OwnRecord> {
         self.cgroups.tick();
+        // Before losses are found that a new watch may have had.
+        self.renew();
         records_of(self.gaps.tick())
     }
 
     /// Losses that the kernel's counters tell of. Call it every second or so. What they number beyond the
     /// newest record of a CPU is lost unless it comes before the second tick from now.
     pub fn count(&mut self, counters: &[CpuCounters], recursion_misses: u64) -> Vec<OwnRecord> {
+        self.renew();
         records_of(self.gaps.count(counters, recursion_misses))
     }
 
@@ -202,14 +217,15 @@ impl KernelSource {
     }
 
     /// The processes whose newest record is of `watch` and that have not ended: with its cgroup empty, those
-    /// that left it. `None` where something was lost, and so perhaps the end of one.
+    /// that left it. `None` where something was lost since the watch was registered, and so perhaps the end of one.
     ///
     /// Some of them may have been let go since, or be a watch's of another ring: nothing comes of them here any
     /// more. Ask the kernel before doing anything to them.
     #[must_use]
     pub fn alive(&self, watch: u32) -> Option<Vec<u32>> {
         let of_watch = self.processes.iter().filter(|(_, program)| program.watch == watch);
-        self.gaps.is_whole().then(|| of_watch.map(|(pid, _)| *pid).collect())
+        let before = self.begun.get(&watch).map_or(0, |(_, losses)| *losses);
+        self.gaps.is_whole_since(before).then(|| of_watch.map(|(pid, _)| *pid).collect())
     }
 
     /// What the kernel has counted, for heartbeats.
@@ -275,7 +291,7 @@ fn executable_from_proc(pid: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use graven_abi::Header;
-    use graven_abi::layout::{CgroupBody, ExecBody, ItemHeader, TaskBody, reason};
+    use graven_abi::layout::{CgroupBody, ExecBody, ForkBody, ItemHeader, TaskBody, reason};
 
     use super::*;
     use crate::agents::Agent;
@@ -302,6 +318,41 @@ mod tests {
         let bytes = batch_of(&[]);
         let Ok(KernelRecord::Exec(exec)) = graven_abi::parse(&bytes) else { panic!("an exec") };
         assert_eq!(exec.environment(), None);
+    }
+
+    #[test]
+    fn a_loss_is_a_matter_of_the_watches_of_its_time() {
+        let agents = Agents::default();
+        let agent = || Agent { id: "a".into(), trace_id: "t".into() };
+        let register = |watch| agents.set(watch, Watched::new(agent(), "graven exec"));
+        let fork = |watch, seq| {
+            let header = Header { pid: 4_000_000, watch, seq, ..Header::default() };
+            encode::fork(header, ForkBody { child_pid: 4_000_001, child_tid: 4_000_001 })
+        };
+        let mut source = KernelSource::new(agents.clone(), Box::new(|_| None));
+        let settle = |source: &mut KernelSource| source.tick().len() + source.tick().len();
+        register(0);
+        source.push(&fork(0, 0));
+        assert_eq!(source.alive(0).map(|pids| pids.len()), Some(2), "control");
+        source.push(&fork(0, 2));
+        assert_eq!(settle(&mut source), 1, "one is lost");
+        assert_eq!(source.alive(0), None);
+
+        register(1);
+        source.push(&fork(1, 3));
+        assert_eq!(source.alive(1).map(|pids| pids.len()), Some(2), "it began after that");
+        assert_eq!(source.alive(0), None);
+        // All that the next one has said so far is lost.
+        register(2);
+        let counters = CpuCounters { seq: 5, ..CpuCounters::default() };
+        assert!(source.count(&[counters], 0).is_empty());
+        assert_eq!(settle(&mut source), 1);
+        assert_eq!((source.alive(2), source.alive(1)), (None, None));
+        // Under the same index, another run.
+        agents.remove(2);
+        register(2);
+        source.push(&fork(2, 5));
+        assert_eq!(source.alive(2).map(|pids| pids.len()), Some(2));
     }
 
     #[test]

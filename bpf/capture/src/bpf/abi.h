@@ -47,6 +47,7 @@ enum graven_flag {
 	GRAVEN_EXIT_ONLY = 1 << 0,  /* the entry was not seen: refused before its tracepoint */
 	GRAVEN_NO_RETURN = 1 << 1,  /* the call has no result: the task ended inside it */
 	GRAVEN_ITEMS_FULL = 1 << 2, /* an item was left out because the buffer was full */
+	GRAVEN_CHANGED = 1 << 3,    /* exec: the kernel read another path than was there at entry */
 };
 
 enum graven_arch {
@@ -176,7 +177,7 @@ struct graven_plan {
 
 enum graven_watch_flag {
 	GRAVEN_WANTS_ENV = 1 << 0, /* exec records carry the environment */
-	GRAVEN_EXCLUSION = 1 << 1, /* leaves out every call; a task that leaves it is let go */
+	GRAVEN_EXCLUSION = 1 << 1, /* leaves out every call; who comes from no watch is let go again */
 };
 
 struct graven_watch {
@@ -185,6 +186,14 @@ struct graven_watch {
 	__u32 flags;
 	__u32 wake_bytes;
 	__u64 left_out[GRAVEN_PLANS / 64]; /* bit n: x86_64 call n is counted, not recorded */
+};
+
+/* A thread that is watched, as the list of followers has it. */
+struct graven_follower {
+	__u64 claim;
+	__u64 start_ns; /* of its process, CLOCK_BOOTTIME */
+	__u32 pid;
+	__u32 reserved;
 };
 
 struct graven_left_out {
@@ -224,6 +233,8 @@ _Static_assert(__builtin_offsetof(struct graven_op, max_bytes) == 4, "op.max_byt
 _Static_assert(sizeof(struct graven_plan) == 32, "plan");
 _Static_assert(sizeof(struct graven_watch) == 80, "watch");
 _Static_assert(__builtin_offsetof(struct graven_watch, left_out) == 16, "watch.left_out");
+_Static_assert(sizeof(struct graven_follower) == 24, "follower");
+_Static_assert(__builtin_offsetof(struct graven_follower, pid) == 16, "follower.pid");
 _Static_assert(sizeof(struct graven_left_out) == 4096, "left_out");
 _Static_assert(sizeof(struct graven_counters) == 40, "counters");
 

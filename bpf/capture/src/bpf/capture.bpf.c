@@ -195,6 +195,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	inherited = bpf_task_storage_get(&stashes, child, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (inherited) {
 		inherited->claim = stash->claim;
+		inherited->remembered = stash->remembered;
 		/* The parent's, even where the child was born in another: its first call shows that. */
 		inherited->cgroup_id = stash->cgroup_id;
 		inherited->pid_ns = pid_namespace(child);
@@ -208,20 +209,27 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-/* Replaces what was read of the caller's memory by what the kernel executed. */
+/* Replaces what was read of the caller's memory by what the kernel executed, and says so where the path is
+ * another: a thread has changed it in between. */
 static __always_inline void correct_exec(struct stash *stash, struct task_struct *task,
 					 __u64 filename)
 {
-	__u32 nr = stash->call.nr;
+	__u32 nr = stash->call.nr, first = sizeof(struct graven_item);
+	bool below;
 	__u64 from;
 
 	if (stash->call.arch != GRAVEN_X86_64)
 		return;
 	if (nr == NR_EXECVE) {
+		if (path_changed(stash, filename, 0, first + STRING_BYTES, false))
+			stash->header.flags |= GRAVEN_CHANGED;
 		stash->used = 0;
 		stash->root_done = 0;
 		fetch_path(stash, filename, AT_FDCWD, 0, FROM_EXEC);
 	} else if (nr == NR_EXECVEAT) {
+		below = (int)stash->call.args[0] != AT_FDCWD && stash->items[first] != '/';
+		if (path_changed(stash, filename, 1, stash->argv_at, below))
+			stash->header.flags |= GRAVEN_CHANGED;
 		stash->used = stash->argv_at;
 		/* The kernel's copy names the directory by its descriptor: second best. */
 		if (stash->pending & 1)

@@ -207,4 +207,34 @@ int take_inventory(struct bpf_iter__task *context)
 	return 0;
 }
 
+/* Lists the threads that are watched and have not ended, each with the claim that its next call will be of; an
+ * exclusion gives way to the claim before it. One that has run into another watch's cgroup is that one's. */
+SEC("iter/task")
+int list_followers(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+	struct graven_follower follower = {};
+	struct graven_watch *watch, *next;
+	struct stash *stash;
+	__u32 index;
+
+	if (!task || task->exit_state || !task->bpf_storage)
+		return 0;
+	stash = bpf_task_storage_get(&stashes, task, 0, 0);
+	if (!stash)
+		return 0;
+	follower.claim = stash->claim;
+	watch = watch_of(follower.claim);
+	if ((!watch || watch->flags & GRAVEN_EXCLUSION) && watch_of(stash->remembered))
+		follower.claim = stash->remembered;
+	index = watch_on(cgroup_of(task));
+	next = watch_at(index);
+	if (next && !(next->flags & GRAVEN_EXCLUSION) && index != (__u32)follower.claim)
+		return 0;
+	follower.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	follower.pid = task->tgid;
+	bpf_seq_write(context->meta->seq, &follower, sizeof(follower));
+	return 0;
+}
+
 #endif

@@ -148,10 +148,12 @@ __noinline int fetch_argv(struct stash *stash, __u64 pointers, __u32 arg, __u32 
 	struct argv_walk walk = {};
 	__u64 start;
 
-	if (!stash || is_full(stash))
+	if (!stash)
 		return 0;
 	start = stash->used;
 	stash->argv_at = start;
+	if (is_full(stash))
+		return 0;
 	walk.stash = stash;
 	walk.pointers = pointers;
 	walk.offset = start + sizeof(struct graven_item);
@@ -312,6 +314,62 @@ static __always_inline void run_plan(struct stash *stash, __u32 which, __u32 pha
 			pending |= 1u << index;
 	}
 	stash->pending = pending;
+}
+
+struct comparison {
+	struct stash *stash;
+	__u64 one, other; /* where they begin in the items */
+	__u64 bytes;
+	bool differs;
+};
+
+static __always_inline __u64 word_at(struct stash *stash, __u64 at)
+{
+	asm volatile("" : "+r"(at));
+	return at <= sizeof(stash->items) - 8 ? *(__u64 *)&stash->items[at] : 0;
+}
+
+static long compare_step(__u32 index, struct comparison *of)
+{
+	__u64 at = index * 8, rest = of->bytes - at, mask = ~0ull;
+	struct stash *stash = of->stash;
+
+	if (!stash || at >= of->bytes)
+		return 1;
+	if (rest < 8)
+		mask >>= (8 - rest) * 8;
+	of->differs = ((word_at(stash, of->one + at) ^ word_at(stash, of->other + at)) & mask) != 0;
+	return of->differs;
+}
+
+/* Whether the kernel has another path than was read of argument `arg` at entry, which is the first item. Of a
+ * path below a descriptor, the kernel's has it at its end. Writes over the items from `scratch` on. */
+__noinline int path_changed(struct stash *stash, __u64 filename, __u32 arg, __u32 scratch, __u32 is_end)
+{
+	struct comparison of = {};
+	struct graven_item *first;
+	__u64 length;
+	long bytes;
+
+	if (!stash || !stash->used || scratch >= GRAVEN_ITEMS_BYTES)
+		return 0;
+	first = (void *)&stash->items[0];
+	if (first->kind != GRAVEN_STRING || first->arg != arg || first->err)
+		return 0;
+	length = first->len;
+	bytes = bpf_probe_read_kernel_str(&stash->items[MASKED(scratch)], STRING_BYTES,
+					  (void *)filename);
+	if (bytes <= 0)
+		return 0;
+	bytes -= 1;
+	if (bytes < length || (!is_end && bytes != length))
+		return 1;
+	of.stash = stash;
+	of.one = sizeof(*first);
+	of.other = scratch + bytes - length;
+	of.bytes = length;
+	bpf_loop(STRING_BYTES / 8 + 1, compare_step, &of, 0);
+	return of.differs;
 }
 
 #endif

@@ -2,7 +2,8 @@
 /* How a task comes under watch, moves between watches, and is let go.
  *
  * Watched is whatever runs in a watched cgroup, whatever has executed a watched program, and whatever
- * was watched before: a task keeps its stash when it leaves, and hands one to each child.
+ * was watched before: a task keeps its stash when it leaves, and hands one to each child. An exclusion
+ * suspends that, and does not end it.
  */
 #ifndef GRAVEN_FOLLOW_H
 #define GRAVEN_FOLLOW_H
@@ -47,6 +48,19 @@ static __noinline int announce(struct stash *stash, struct task_struct *task, __
 	return 0;
 }
 
+/* Sets the stash's claim. An exclusion remembers the claim before it: a task that goes into an excluded
+ * cgroup is not let go when it comes out again. */
+static __always_inline void put_claim(struct stash *stash, __u64 claim, struct graven_watch *watch)
+{
+	struct graven_watch *before = watch_of(stash->claim);
+
+	if (!(watch->flags & GRAVEN_EXCLUSION))
+		stash->remembered = 0;
+	else if (before && !(before->flags & GRAVEN_EXCLUSION))
+		stash->remembered = stash->claim;
+	stash->claim = claim;
+}
+
 /* Takes the current task under watch `index`; returns its stash, or none. */
 static __noinline struct stash *adopt(struct task_struct *task, __u32 index, __u32 reason)
 {
@@ -68,7 +82,7 @@ static __noinline struct stash *adopt(struct task_struct *task, __u32 index, __u
 	/* The inventory may be at this very task: one of the two announces it. */
 	if (!before && __sync_val_compare_and_swap(&stash->claim, 0, claim))
 		return stash;
-	stash->claim = claim;
+	put_claim(stash, claim, watch);
 	announce(stash, task, reason);
 	return stash;
 }
@@ -102,7 +116,8 @@ static __noinline int emit_moved(struct stash *stash, struct task_struct *task, 
 }
 
 /* The task is in another cgroup than before, or its watch was dropped. Returns the stash to go on with,
- * or none. Leaving is no way out: where no watch is on the new cgroup, the old one goes on. */
+ * or none. Leaving is no way out: where no watch is on the new cgroup, the old one goes on, and after an
+ * exclusion the one before it. */
 static __noinline struct stash *reconsider(struct stash *stash, struct task_struct *task)
 {
 	__u64 claim = stash->claim, cgroup_id = cgroup_of(task);
@@ -115,14 +130,19 @@ static __noinline struct stash *reconsider(struct stash *stash, struct task_stru
 	if (watch) {
 		emit_moved(stash, task, cgroup_id);
 		let_go = watch->flags & GRAVEN_EXCLUSION;
-		stash->cgroup_id = cgroup_id;
 	}
 	if (next != NO_WATCH && (!watch || next != (__u32)claim))
 		return adopt(task, next, GRAVEN_JOINED);
 	if (next == NO_WATCH && let_go) {
-		bpf_task_storage_delete(&stashes, task);
-		return 0;
+		if (!watch_of(stash->remembered)) {
+			bpf_task_storage_delete(&stashes, task);
+			return 0;
+		}
+		stash->claim = stash->remembered;
+		stash->remembered = 0;
+		emit_moved(stash, task, cgroup_id);
 	}
+	stash->cgroup_id = cgroup_id;
 	return stash;
 }
 

@@ -149,7 +149,7 @@ struct bpf_local_storage;
 
 struct task_struct {
 	struct thread_info thread_info;
-	int pid, tgid, exit_code;
+	int pid, tgid, exit_code, exit_state;
 	const struct cred *cred;
 	struct nsproxy *nsproxy;
 	struct pid *thread_pid;
@@ -166,7 +166,14 @@ struct task_struct {
 	char comm[16];
 };
 
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
 struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
 	struct task_struct *task;
 };
 

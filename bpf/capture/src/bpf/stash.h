@@ -14,8 +14,9 @@ enum stash_state {
 };
 
 struct stash {
-	__u64 claim;     /* 0 while nobody has made it */
-	__u64 cgroup_id; /* where the task was last seen */
+	__u64 claim;      /* 0 while nobody has made it */
+	__u64 remembered; /* under an exclusion: the claim before, which goes on when the task leaves */
+	__u64 cgroup_id;  /* where the task was last seen */
 	__u32 state;
 	__u32 pid_ns;
 	__u32 used;    /* bytes of items, a multiple of 8 */

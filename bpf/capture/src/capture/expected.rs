@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::keys::{KEY_BYTES, Key, key_of};
 use crate::error::CaptureError;
@@ -27,6 +27,14 @@ pub enum Expected {
 }
 
 impl Expected {
+    /// The text, for messages.
+    pub(super) fn as_path(&self) -> &Path {
+        match self {
+            Self::Path(path) => path,
+            Self::Name(name) => Path::new(name),
+        }
+    }
+
     /// As the kernel names it: a path with its slashes, or a name without one.
     pub(super) fn key(&self) -> Result<Key, CaptureError> {
         let text = match self {

@@ -1,64 +1,89 @@
-//! Whether a process is followed for a watch, by what the kernel program itself keeps of it.
+//! Which processes are followed for a watch, by what the kernel program itself keeps of them.
 
-use std::fs;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeSet;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 
-use libbpf_rs::{MapCore, MapFlags};
+use graven_abi::layout::FollowerEntry;
+use libbpf_rs::Iter;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use zerocopy::FromBytes;
 
 use super::ring::Ring;
-use crate::cgroup::Cgroup2;
 use crate::error::CaptureError;
 
+/// A process that is followed.
+#[derive(Debug)]
+pub struct Follower {
+    /// Its id.
+    pub pid: u32,
+    /// When it was started, in nanoseconds of `CLOCK_BOOTTIME`: with [`Self::pid`] it names this process and no
+    /// other that gets the number later.
+    pub start_ns: u64,
+    /// By which it can be killed, and no other.
+    pub process: OwnedFd,
+}
+
 impl Ring {
-    /// The process `pid`, if it is followed for watch `index` as that is set now: a descriptor by which it can
-    /// be killed, and no other that gets its number later.
+    /// The processes that are followed for watch `index`, as that is set now, and have not ended, sorted by id:
+    /// whatever was lost of their records. Who hides from it in an excluded cgroup is among them, and who is in
+    /// another watch's cgroup by now is not.
     ///
-    /// `None` if it has ended, or was let go, or is another watch's: that may be so although its newest record
-    /// in this ring is of `index`, since what follows may be in another ring, or not have been made yet.
+    /// A process of which a thread runs has not ended. One that is not listed any more may still be about to
+    /// write down its end.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Read`] if the kernel does not tell.
+    pub fn followers(&self, index: u32) -> Result<Vec<Follower>, CaptureError> {
+        let opened = |(pid, start_ns)| -> Option<Result<Follower, CaptureError>> {
+            let raw = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+            match pidfd_open(raw, PidfdFlags::empty()) {
+                Ok(process) => Some(Ok(Follower { pid, start_ns, process })),
+                // EINVAL: the number is a thread's by now.
+                Err(Errno::SRCH | Errno::INVAL) => None,
+                Err(errno) => Some(Err(failed(io::Error::from(errno)))),
+            }
+        };
+        let followers = self.listed(index)?.into_iter().filter_map(opened);
+        let mut followers = followers.collect::<Result<Vec<_>, _>>()?;
+        // Who is listed before and after has had its number in between, when that was opened.
+        let still = self.listed(index)?;
+        followers.retain(|follower| still.contains(&(follower.pid, follower.start_ns)));
+        Ok(followers)
+    }
+
+    /// The process `pid`, if it is among the [`Self::followers`] of watch `index`.
     ///
     /// # Errors
     ///
     /// [`CaptureError::Read`] if the kernel does not tell.
     pub fn follower(&self, index: u32, pid: u32) -> Result<Option<OwnedFd>, CaptureError> {
-        let failed = |source| CaptureError::Read { operation: "look up a process", source };
-        let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-        let process = match pidfd_open(raw, PidfdFlags::empty()) {
-            Ok(process) => process,
-            // EINVAL: the number is a thread's by now.
-            Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
-            Err(errno) => return Err(failed(io::Error::from(errno).into())),
-        };
-        let key = process.as_raw_fd().to_le_bytes();
-        let stash = self.kernel.stashes.lookup(&key, MapFlags::ANY).map_err(failed)?;
-        // The claim is the stash's first member.
-        let claim = stash.as_ref().and_then(|stash| stash.first_chunk().copied());
-        let is_claimed = claim.is_some() && claim.map(u64::from_le_bytes) == self.claim(index);
-        let next = self.watch_around(pid).map_err(failed)?;
-        Ok(Some(process).filter(|_| is_claimed && next.is_none_or(|next| next == index)))
+        let mut followers = self.followers(index)?.into_iter();
+        Ok(followers.find(|follower| follower.pid == pid).map(|follower| follower.process))
     }
 
-    /// What the tasks of watch `index` have in their stash, as in `watch.h`; `None` if it is not set.
-    fn claim(&self, index: u32) -> Option<u64> {
-        let at = self.kernel.require_watch(index).ok()?;
+    /// Ids and starts of the processes of watch `index`.
+    fn listed(&self, index: u32) -> Result<BTreeSet<(u32, u64)>, CaptureError> {
+        let Ok(at) = self.kernel.require_watch(index) else { return Ok(BTreeSet::new()) };
         let generation = self.kernel.slots().watches[at].generation;
-        Some(u64::from(generation) << 32 | u64::from(index))
+        let claim = u64::from(generation) << 32 | u64::from(index);
+        let link = self.kernel.list_followers.as_ref();
+        let link = link.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let mut bytes = Vec::new();
+        let mut list =
+            Iter::new(link).map_err(|source| CaptureError::Read { operation: LISTING, source })?;
+        list.read_to_end(&mut bytes).map_err(failed)?;
+        let entries = bytes.chunks_exact(size_of::<FollowerEntry>());
+        let entries = entries.filter_map(|entry| FollowerEntry::read_from_bytes(entry).ok());
+        let own = entries.filter(|entry| entry.claim == claim);
+        Ok(own.map(|entry| (entry.pid, entry.start_ns)).collect())
     }
+}
 
-    /// The watch on the cgroup that a process is in, which its next call will be of; `None` if there is none,
-    /// or the cgroup cannot be seen from here.
-    fn watch_around(&self, pid: u32) -> libbpf_rs::Result<Option<u32>> {
-        let hierarchies = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let below = hierarchies.lines().find_map(|line| line.strip_prefix("0::/"));
-        let metadata = below
-            .zip(Cgroup2::find().ok())
-            .and_then(|(below, cgroups)| fs::metadata(cgroups.mount().join(below)).ok());
-        let Some(metadata) = metadata else { return Ok(None) };
-        let value = self.kernel.watched.lookup(&metadata.ino().to_le_bytes(), MapFlags::ANY)?;
-        let index = value.and_then(|value| value.first_chunk().copied()).map(u32::from_le_bytes);
-        Ok(index.filter(|index| self.kernel.require_watch(*index).is_ok()))
-    }
+const LISTING: &str = "list the followers of a watch";
+
+fn failed(source: io::Error) -> CaptureError {
+    CaptureError::Read { operation: LISTING, source: source.into() }
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use graven_abi::layout::{RINGS, WATCHES, WatchEntry};
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 use zerocopy::IntoBytes;
 
 use crate::error::CaptureError;
@@ -16,10 +16,11 @@ pub(super) struct Kernel {
     pub(super) watched: MapHandle,
     pub(super) executables: MapHandle,
     pub(super) expected: MapHandle,
-    pub(super) stashes: MapHandle,
     pub(super) rings: MapHandle,
     pub(super) counters: MapHandle,
     pub(super) left_out: MapHandle,
+    /// The program that lists followers, attached.
+    pub(super) list_followers: Option<Link>,
     programs: Vec<OwnedFd>,
     slots: Mutex<Slots>,
 }
@@ -62,7 +63,7 @@ pub(super) fn change(operation: &'static str) -> impl Fn(libbpf_rs::Error) -> Ca
 }
 
 impl Kernel {
-    pub(super) fn of(skeleton: &CaptureSkel<'static>) -> Result<Self, CaptureError> {
+    pub(super) fn of(skeleton: &mut CaptureSkel<'static>) -> Result<Self, CaptureError> {
         let (maps, progs) = (&skeleton.maps, &skeleton.progs);
         let programs = [
             &progs.on_sys_enter,
@@ -81,10 +82,10 @@ impl Kernel {
             watched: handle(&maps.watched)?,
             executables: handle(&maps.executables)?,
             expected: handle(&maps.expected)?,
-            stashes: handle(&maps.stashes)?,
             rings: handle(&maps.rings)?,
             counters: handle(&maps.counters)?,
             left_out: handle(&maps.left_out)?,
+            list_followers: skeleton.links.list_followers.take(),
             programs: programs
                 .iter()
                 .map(share)

@@ -1,6 +1,5 @@
 //! Which cgroups are watched. The kernel program adds those made later; here are those that are there.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +9,7 @@ use graven_abi::layout::CGROUP_BYTES;
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
 use rustix::fs::statfs;
 
+use super::claims::{Claim, Claims};
 use super::kernel::change;
 use crate::error::CaptureError;
 
@@ -24,18 +24,21 @@ pub(super) struct Lookup<'a> {
     pub(super) perhaps: &'a mut [u8; CGROUP_BYTES],
 }
 
-/// The tops of the watched subtrees, each with its watch.
+/// The tops of the watched subtrees, each with the watches that claim it.
 #[derive(Debug, Default)]
 pub(super) struct Subtrees {
-    tops: BTreeMap<PathBuf, u32>,
+    tops: Claims<PathBuf>,
 }
 
 impl Subtrees {
+    /// Adds the claim of a watch, in place of that of watch `instead_of`. Each cgroup goes from one to the
+    /// other by one change of the kernel's map.
     pub(super) fn add(
         &mut self,
         cgroups: &mut Lookup<'_>,
         path: &Path,
-        index: u32,
+        claim: Claim,
+        instead_of: Option<u32>,
     ) -> Result<(), CaptureError> {
         let top = fs::canonicalize(path).map_err(|source| failed("watch", path, source))?;
         let magic = statfs(&top).map_err(|errno| failed("watch", path, errno.into()))?.f_type;
@@ -43,22 +46,24 @@ impl Subtrees {
             let source = io::Error::other("it is not on the cgroup2 file system");
             return Err(failed("watch", path, source));
         }
-        self.tops.insert(top.clone(), index);
-        self.put(cgroups, &top, Some(index))
+        let added = self.tops.add(top.clone(), claim, instead_of);
+        added.map_err(|other| CaptureError::Taken { path: top.clone(), other })?;
+        self.put(cgroups, &top, self.holder(&top))
     }
 
+    /// Takes the claim of a watch away, and gives the cgroups to who has the next one.
     pub(super) fn remove(
         &mut self,
         cgroups: &mut Lookup<'_>,
         path: &Path,
+        index: u32,
     ) -> Result<(), CaptureError> {
         // Where it is gone, the kernel program has forgotten it already.
         let top = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if self.tops.remove(&top).is_none() {
+        if !self.tops.remove(&top, index) {
             return Ok(());
         }
-        let above = top.ancestors().find_map(|above| self.tops.get(above).copied());
-        self.put(cgroups, &top, above)
+        self.put(cgroups, &top, self.holder(&top))
     }
 
     pub(super) fn forget(
@@ -66,15 +71,19 @@ impl Subtrees {
         cgroups: &mut Lookup<'_>,
         index: u32,
     ) -> Result<(), CaptureError> {
-        let of_watch = |(path, known): (&PathBuf, &u32)| (*known == index).then(|| path.clone());
-        let paths: Vec<_> = self.tops.iter().filter_map(of_watch).collect();
-        paths.iter().try_for_each(|path| self.remove(cgroups, path))?;
+        let paths = self.tops.of_watch(index);
+        paths.iter().try_for_each(|path| self.remove(cgroups, path, index))?;
         // The kernel program has put those that were expected under the watch by itself. Where a cgroup above
         // is watched, that watch goes on there.
         let expected = cgroups.of_watch(index)?;
         expected.iter().try_for_each(|id| cgroups.write(*id, None))?;
-        let mut above = self.tops.iter().filter(|_| !expected.is_empty());
-        above.try_for_each(|(path, index)| self.put(cgroups, path, Some(*index)))
+        let mut above = self.tops.keys().filter(|_| !expected.is_empty());
+        above.try_for_each(|path| self.put(cgroups, path, self.tops.holder(path)))
+    }
+
+    /// The watch of a top, or else of the nearest above it.
+    fn holder(&self, top: &Path) -> Option<u32> {
+        top.ancestors().find_map(|above| self.tops.holder(above))
     }
 
     /// Writes the watch of `directory` and of the cgroups below it that have none of their own; `None` takes
@@ -100,7 +109,7 @@ impl Subtrees {
         for entry in entries {
             let Some(entry) = unless_gone(entry, directory)? else { break };
             let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_cgroup && !self.tops.contains_key(&entry.path()) {
+            if is_cgroup && self.tops.holder(&*entry.path()).is_none() {
                 self.put(cgroups, &entry.path(), index)?;
             }
         }

@@ -20,7 +20,8 @@ pub struct Watch {
     /// The calls that go on record. The others are counted by [`super::Ring::left_out`]; forks, execs and
     /// exits, and calls of other architectures than `x86_64`, are recorded all the same.
     ///
-    /// [`CallSet::NONE`] makes an exclusion: a task that leaves for a cgroup that is not watched is let go.
+    /// [`CallSet::NONE`] makes an exclusion: a task that leaves it for a cgroup that is not watched is let go,
+    /// unless another watch had it before; that one has it again.
     pub recorded: CallSet,
     /// Whether exec records carry the environment, up to 8 KiB of it. It may hold secrets.
     pub environment: bool,

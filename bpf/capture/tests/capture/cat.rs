@@ -57,6 +57,11 @@ impl Cat {
         self.echo();
     }
 
+    /// Waits until it is dead.
+    pub(crate) fn killed(mut self) {
+        assert_eq!(self.child.wait().expect("wait").code(), None, "by a signal");
+    }
+
     pub(crate) fn end(mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().expect("wait").success());

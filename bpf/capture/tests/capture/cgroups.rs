@@ -109,7 +109,7 @@ fn an_excluded_cgroup_is_counted_and_what_leaves_it_is_let_go() {
     assert!(calls(&records).contains(&"write".to_owned()));
     cat.end();
     // Where the inner watch is taken off, the outer one goes on.
-    capture.unwatch_cgroup(&excluded).expect("taken off");
+    capture.unwatch_cgroup(&excluded, 1).expect("taken off");
     drained(&mut ring);
     let mut cat = Cat::start();
     cat.moved_to(&excluded);
@@ -117,6 +117,80 @@ fn an_excluded_cgroup_is_counted_and_what_leaves_it_is_let_go() {
     cat.end();
     fs::remove_dir(&excluded).expect("empty");
     top.remove().expect("empty");
+}
+
+/// Watch 1 of another ring leaves out every call of the cgroup.
+fn excluding(capture: &mut Capture, cgroup: &Path) -> Ring {
+    let ring = capture.open_ring(RING_BYTES).expect("a ring");
+    capture.set_watch(1, &Watch { recorded: CallSet::NONE, ..all(&ring) }).expect("set");
+    capture.watch_cgroup(cgroup, 1).expect("watched");
+    ring
+}
+
+#[test]
+fn an_excluded_cgroup_is_no_way_out() {
+    if !is_root() {
+        return;
+    }
+    let (agents, excluded) = (cgroup("agents"), cgroup("aside"));
+    let (mut capture, mut ring) = watching(&agents, RING_BYTES);
+    let mut others = excluding(&mut capture, excluded.path());
+    let outside = agents.path().parent().expect("graven");
+    let to_cgroup = fs::metadata(outside).expect("there").ino();
+    let mut cat = Cat::start_in(&agents);
+    cat.moved_to(excluded.path());
+    drained(&mut ring);
+    cat.echo();
+    assert!(drained(&mut ring).is_empty(), "control: nothing is recorded in there");
+
+    cat.moved_to(outside);
+    let records = drained(&mut ring);
+    assert_eq!(moves(&records), [MovedBody { from_cgroup: excluded.id(), to_cgroup }]);
+    assert!(calls(&records).contains(&"write".to_owned()), "{records:?}");
+    assert_eq!(moves(&drained(&mut others)).len(), 1, "it has left there, too");
+    cat.echo();
+    assert!(calls(&drained(&mut ring)).contains(&"write".to_owned()));
+    cat.end();
+    for cgroup in [agents, excluded] {
+        cgroup.remove().expect("empty");
+    }
+}
+
+#[test]
+fn who_is_born_to_an_agent_in_an_exclusion_is_the_agents() {
+    if !is_root() {
+        return;
+    }
+    let (agents, excluded) = (cgroup("parents"), cgroup("nursery"));
+    let (mut capture, mut ring) = watching(&agents, RING_BYTES);
+    let others = excluding(&mut capture, excluded.path());
+    let at = |path: &Path| path.join("cgroup.procs").display().to_string();
+    let outside = at(agents.path().parent().expect("graven"));
+    let script =
+        format!("echo 0 > {}; (:; (echo 0 > {outside}; exec true); :); :", at(excluded.path()));
+    shell(&script, &agents);
+    let records = drained(&mut ring);
+    let grandchild = records.iter().find_map(|record| match record {
+        KernelRecord::Exec(exec) if exec.executable().ends_with(b"/true") => Some(exec.header),
+        _ => None,
+    });
+    let grandchild = grandchild.expect("what it executes is on record");
+    assert_eq!(grandchild.watch, 0);
+    assert!(records.iter().any(|record| matches!(record, KernelRecord::Moved(moved)
+        if moved.header.pid == grandchild.pid && moved.body.from_cgroup == excluded.id())));
+
+    // Where the exclusion itself is dropped, who was watched before it is watched again.
+    let mut cat = Cat::start_in(&agents);
+    cat.moved_to(excluded.path());
+    drained(&mut ring);
+    capture.drop_watch(1).expect("it was set");
+    cat.echo();
+    assert!(calls(&drained(&mut ring)).contains(&"write".to_owned()));
+    cat.end();
+    drop(others);
+    for cgroup in [agents, excluded] {
+        cgroup.remove().expect("empty");
+    }
 }
 
 #[test]

@@ -99,8 +99,8 @@ fn an_expected_cgroup_is_watched_from_its_first_call_on() {
     capture.expect(&below(&nested), 1).expect("expected");
     assert_eq!(made(&nested, &mut ring), whole(1));
     gone(&nested, &mut ring);
-    capture.expect_no_more(&below(&nested)).expect("forgotten");
-    capture.expect_no_more(&named(&unit)).expect("forgotten");
+    capture.expect_no_more(&below(&nested), 1).expect("forgotten");
+    capture.expect_no_more(&named(&unit), 2).expect("forgotten");
     assert_eq!(made(&nested, &mut ring), whole(0));
     gone(&nested, &mut ring);
     gone(&slice.join("other"), &mut ring);

@@ -1,9 +1,10 @@
 //! Who may be killed when a watch ends.
 
-use graven_capture::Ring;
+use graven_capture::{CallSet, RING_BYTES_MIN, Ring, Watch};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cat::Cat;
-use crate::rig::{all, cgroup, is_root, watching};
+use crate::rig::{all, cgroup, drained, is_root, shell, watching};
 
 const RING_BYTES: u32 = 1 << 20;
 
@@ -49,6 +50,48 @@ fn a_process_is_one_watchs_at_a_time() {
     cat.end();
     assert!(second.follower(5, id).expect("told").is_none(), "it has ended");
     for cgroup in [one, two] {
+        cgroup.remove().expect("empty");
+    }
+}
+
+/// Pids of those that are followed for watch 0.
+fn followers(ring: &Ring) -> Vec<u32> {
+    ring.followers(0).expect("told").iter().map(|follower| follower.pid).collect()
+}
+
+#[test]
+fn stragglers_are_found_whatever_was_lost_and_wherever_they_hide() {
+    if !is_root() {
+        return;
+    }
+    let (command, excluded) = (cgroup("command"), cgroup("hideout"));
+    let (mut capture, mut ring) = watching(&command, RING_BYTES_MIN);
+    capture.set_watch(1, &Watch { recorded: CallSet::NONE, ..all(&ring) }).expect("set");
+    capture.watch_cgroup(excluded.path(), 1).expect("watched");
+    // Nobody reads the ring: of all that follows, nothing comes through.
+    shell("i=0; while [ $i -lt 300 ]; do : > /dev/null; i=$((i+1)); done", &command);
+    assert_eq!(followers(&ring), [] as [u32; 0], "control: the shell has ended");
+    let outside = command.path().parent().expect("graven");
+    let (mut left, mut hidden) = (Cat::start_in(&command), Cat::start_in(&command));
+    let stranger = Cat::start();
+    left.moved_to(outside);
+    hidden.moved_to(excluded.path());
+    let counters = ring.counters().expect("counters");
+    assert!(counters.iter().any(|cpu| cpu.dropped > 0), "control: records were lost");
+    let mut expected = [left.id(), hidden.id()];
+    expected.sort_unstable();
+    let found = ring.followers(0).expect("told");
+    assert_eq!(found.iter().map(|follower| follower.pid).collect::<Vec<_>>(), expected);
+    assert!(found.iter().all(|follower| follower.start_ns > 0));
+    for follower in &found {
+        pidfd_send_signal(&follower.process, Signal::KILL).expect("it runs");
+    }
+    left.killed();
+    hidden.killed();
+    assert_eq!(followers(&ring), [] as [u32; 0]);
+    stranger.end();
+    drained(&mut ring);
+    for cgroup in [command, excluded] {
         cgroup.remove().expect("empty");
     }
 }

@@ -5,6 +5,7 @@
 mod arguments;
 mod cat;
 mod cgroups;
+mod claims;
 mod expected;
 mod families;
 mod follower;

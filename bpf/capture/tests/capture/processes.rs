@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use graven_abi::{ArgValue, KernelRecord, Reason, Weakened};
+use graven_abi::{ArgValue, KernelRecord, Reason, Weakened, decode};
 
 use crate::arguments::at;
 use crate::rig::{Trace, args, shown, text};
@@ -147,4 +147,46 @@ fn other_architectures_are_named() {
     assert_eq!(decoded.name, "getpid");
     assert_eq!(call.body.nr, 0x4000_0000 + 39);
     assert_eq!(decoded.args[3], ("arg3", ArgValue::Hex(0x2a)));
+}
+
+#[test]
+fn a_path_that_changes_under_an_exec_is_flagged() {
+    let Some(trace) = Trace::of("race") else {
+        return;
+    };
+    let made = std::fs::read_dir(trace.directory.path()).expect("there").flatten();
+    let raced = made.filter(|entry| entry.file_name().as_bytes().starts_with(b"raced-")).count();
+    for name in ["execve", "execveat"] {
+        let executed = trace.named(name).into_iter().filter(|(call, decoded)| {
+            call.result() == Some(0) && shown(&text(decoded, "pathname")).contains("/program-")
+        });
+        let (changed, same): (Vec<_>, Vec<_>) =
+            executed.partition(|(_, decoded)| decoded.weakened.contains(Weakened::CHANGED));
+        assert!(changed.len() + same.len() >= 100, "control: {name}");
+        // Where processors are emulated in turn, hardly any race is won.
+        assert!(raced < 20 || !changed.is_empty(), "{name}: none of {} was seen", same.len());
+    }
+    // What the kernel had is on record, whatever was there at entry.
+    let mut names = Vec::new();
+    for record in trace.parsed() {
+        match record {
+            KernelRecord::Exec(exec) => names.push(exec.executable()),
+            KernelRecord::Call(call) => {
+                let decoded = decode(&call);
+                if decoded.name == "execve" && call.result() == Some(0) {
+                    let claimed = text(&decoded, "pathname");
+                    let claimed = claimed.rsplit(|byte| *byte == b'/').next();
+                    let executed = names
+                        .iter()
+                        .rev()
+                        .take(4)
+                        .any(|name| name.rsplit(|byte| *byte == b'/').next() == claimed);
+                    assert!(executed, "{decoded:?}");
+                }
+            }
+            _ => {}
+        }
+    }
+    let (_, last) = trace.with_path("execve", "pathname", &at(&trace, b"./program-0"));
+    assert!(last.weakened.is_empty(), "nobody changed it");
 }

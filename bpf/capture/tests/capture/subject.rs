@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, chownat, fchmod, mkdirat, open, openat,
@@ -45,6 +46,7 @@ fn run() {
         "counted" => counted(),
         "identity" => identity(),
         "sleeping" => sleeping(),
+        "race" => race(),
         _ => {}
     }
 }
@@ -204,6 +206,52 @@ fn sleeping() {
     for thread in threads {
         thread.join().expect("it ends").expect("read");
     }
+}
+
+/// Executes a program whose path another thread changes all the time, again and again; then one whose path
+/// nobody changes.
+fn race() {
+    for name in ["program-0", "program-1"] {
+        fs::copy(fs::canonicalize("/bin/true").expect("there"), name).expect("copied");
+    }
+    let argv = [c"race".as_ptr(), std::ptr::null()];
+    let execute = |path: *const u8, at: bool| {
+        // SAFETY: the path and the list end with zeros, and live as long as the process.
+        let failed = unsafe {
+            if at {
+                let (list, none) = (argv.as_ptr(), std::ptr::null::<*const libc::c_char>());
+                libc::syscall(libc::SYS_execveat, libc::AT_FDCWD, path, list, none, 0)
+            } else {
+                libc::execve(path.cast(), argv.as_ptr(), std::ptr::null()).into()
+            }
+        };
+        panic!("not executed: {failed}");
+    };
+    for round in 0..200 {
+        // SAFETY: the child makes a thread and executes a program; glibc's locks survive a fork.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let path: &[AtomicU8; 10] = Box::leak(Box::new(b"program-0\0".map(AtomicU8::new)));
+            std::thread::spawn(|| {
+                loop {
+                    path[8].fetch_xor(1, Ordering::Relaxed);
+                }
+            });
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            // Whether it changes within a call, as a control.
+            let before = path[8].load(Ordering::Relaxed);
+            std::hint::black_box(rustix::process::getppid());
+            if path[8].load(Ordering::Relaxed) != before {
+                File::create(format!("raced-{round}")).expect("created");
+            }
+            execute(path.as_ptr().cast(), round % 2 == 1);
+        }
+        let mut status = 0;
+        // SAFETY: `status` is written to.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0);
+    }
+    execute(c"./program-0".as_ptr().cast(), false);
 }
 
 fn x32() {

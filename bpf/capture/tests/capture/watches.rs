@@ -165,7 +165,7 @@ fn whoever_executes_a_watched_program_is_followed() {
     let skipped = ring.counters().expect("counters").iter().map(|cpu| cpu.skipped_mid_call).sum();
     assert_eq!(1_u64, skipped, "the execve itself");
 
-    capture.unwatch_executable(&agent).expect("taken off");
+    capture.unwatch_executable(&agent, 0).expect("taken off");
     outside(&script);
     assert!(drained(&mut ring).is_empty());
     elsewhere.remove().expect("empty");
