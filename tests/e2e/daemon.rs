@@ -718,3 +718,57 @@ fn an_excluded_cgroup_is_counted_and_not_recorded() {
     assert!(opens > 0, "{left_out:#?}");
     ledger.assert_good();
 }
+
+#[test]
+fn a_watch_changes_under_way_without_a_moment_unwatched() {
+    if !have_root("a changed watch") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let cgroup = Cgroup::new("changing");
+    let tool = ledger.home().canonicalize().expect("its path").join("tool");
+    fs::copy("/bin/sh", &tool).expect("a program");
+    let with = |more: &str| {
+        let targets =
+            format!("cgroups = [\"{}\"]\nexecutables = [\"{}\"]", cgroup.below(), tool.display());
+        watch("ci", &format!("{targets}\n{more}"))
+    };
+    let daemon = Daemon::start(&[(&ledger, &with(""))], "");
+    // Each opens a file of the next number, again and again, until it is told to stop; not so fast that the
+    // recorder falls behind.
+    let home = ledger.home().display();
+    let script = |name: &str| {
+        format!(
+            "i=0; while [ ! -e {home}/go ]; do i=$((i+1)); true < /nonexistent/{name}-$i; j=0; while [ $j -lt 2000 ]; do j=$((j+1)); done; done 2> /dev/null; echo $i > {home}/{name}; true"
+        )
+    };
+    let mut inside = cgroup.script(&script("inside")).spawn().expect("sh runs");
+    let mut executed =
+        Command::new(&tool).args(["-c", &script("executed")]).spawn().expect("it runs");
+    wait_for("both", || {
+        (has_mark(&ledger, "inside-9") && has_mark(&ledger, "executed-9")).then_some(())
+    });
+    for more in
+        ["exec_env = [\"HOME\"]", "exclude_paths = [\"/proc/**\"]", "syscalls = [\"openat\"]"]
+    {
+        daemon.reconfigure(&[(&ledger, &with(more))], "");
+        let reloaded = daemon.graven(&["reload"]);
+        assert_eq!(code(reloaded.status), 0, "{}", text(&reloaded));
+    }
+    fs::write(ledger.home().join("go"), "").expect("a sign");
+    assert!(
+        inside.wait().expect("it ends").success() && executed.wait().expect("it ends").success()
+    );
+    assert_eq!(daemon.stop(), 0);
+    let opened: std::collections::HashSet<String> = opened(&ledger).into_iter().collect();
+    assert!(actions(&ledger, "gap").is_empty(), "{:#?}", actions(&ledger, "gap"));
+    for name in ["inside", "executed"] {
+        let last = fs::read_to_string(ledger.home().join(name)).expect("a number");
+        let last: u32 = last.trim().parse().expect("a number");
+        // The first may have been made before the daemon saw the cgroup's task, never the later ones.
+        let missing: Vec<u32> =
+            (2..=last).filter(|i| !opened.contains(&format!("/nonexistent/{name}-{i}"))).collect();
+        assert!(missing.is_empty(), "{name}: {} of {last} are missing: {missing:?}", missing.len());
+    }
+    ledger.assert_good();
+}

@@ -108,9 +108,12 @@ impl Watcher {
         &self.cgroups
     }
 
-    /// Ends the watches of one ledger that its settings no longer name. Do so for every ledger before
-    /// [`Self::install`]: what one gives up another may take.
+    /// Changes the watches of one ledger whose agents stay, and ends those that its settings no longer name. Do so
+    /// for every ledger before [`Self::install`]: what one gives up another may take.
     pub(crate) fn retire(&mut self, post: &Post, settings: &Ledger) -> anyhow::Result<()> {
+        for watch in &settings.watches {
+            self.amend(post, watch)?;
+        }
         let wanted = origins_of(settings);
         let gone = self.select(|active| {
             active.post.ledger == post.ledger
@@ -118,6 +121,48 @@ impl Watcher {
                 && !wanted.contains(&active.origin)
         });
         gone.into_iter().try_for_each(|index| self.drop_watch(index))
+    }
+
+    /// Gives the watch of an agent that stays its new settings, with no moment unwatched: its tasks, those that
+    /// have executed a watched program too, stay under it.
+    fn amend(&mut self, post: &Post, settings: &Watch) -> anyhow::Result<()> {
+        let of_agent = |active: &Active| {
+            let same = |old: &Watch| old.agent == settings.agent && old != settings;
+            active.post.ledger == post.ledger
+                && matches!(&active.origin, Origin::Configured(old) if same(old))
+        };
+        let Some(index) = self.select(of_agent).first().copied() else { return Ok(()) };
+        let run = post.agents.get(index);
+        let trace_id = run.map_or_else(crate::new_trace_id, |agent| agent.trace_id);
+        self.tell(post, index, calls_of(&settings.syscalls)?, watched(settings, trace_id)?)?;
+        let Self { capture, watches, .. } = self;
+        let Some(active) = watches.get_mut(&index) else { return Ok(()) };
+        active.origin = Origin::Configured(settings.clone());
+        let mut targets = targets_of(&active.origin);
+        for old in std::mem::take(&mut active.targets) {
+            match targets.iter_mut().find(|new| (new.kind, &new.name) == (old.kind, &old.name)) {
+                Some(new) => *new = old,
+                None => old.give_up(index, capture)?,
+            }
+        }
+        targets.iter().filter(|new| new.is_new()).for_each(|new| new.expect(index, capture));
+        active.targets = targets;
+        Ok(())
+    }
+
+    /// Tells recorder and kernel what is recorded under watch `index`: the recorder first.
+    fn tell(
+        &mut self,
+        post: &Post,
+        index: u32,
+        recorded: CallSet,
+        watched: Watched,
+    ) -> anyhow::Result<()> {
+        let environment = !watched.environment.is_empty();
+        post.agents.set(index, watched);
+        Ok(self
+            .capture
+            .set_watch(index, &KernelWatch { ring: post.slot, recorded, environment })?)
     }
 
     /// How many watches [`Self::install`] would begin.
@@ -143,11 +188,7 @@ impl Watcher {
                 continue;
             }
             let (Origin::Configured(watch) | Origin::Excluded(watch)) = &origin else { continue };
-            let watched = Watched {
-                excluded: watch.excluded_paths()?,
-                environment: watch.exec_env.clone(),
-                ..Watched::new(agent(&watch.agent, crate::new_trace_id()), "graven run")
-            };
+            let watched = watched(watch, crate::new_trace_id())?;
             let targets = targets_of(&origin);
             self.add(post, origin, watched, targets)?;
         }
@@ -263,13 +304,9 @@ impl Watcher {
             Origin::Excluded(_) => CallSet::NONE,
             Origin::Ordered(_) => CallSet::ALL,
         };
-        let environment = !watched.environment.is_empty();
-        // Before the kernel's first record under this index.
-        post.agents.set(index, watched);
-        let watch = KernelWatch { ring: post.slot, recorded, environment };
-        if let Err(error) = self.capture.set_watch(index, &watch) {
+        if let Err(error) = self.tell(post, index, recorded, watched) {
             post.agents.remove(index);
-            return Err(error.into());
+            return Err(error);
         }
         // A client's cgroup is there already.
         let configured = !matches!(origin, Origin::Ordered(_));
@@ -316,6 +353,14 @@ fn agent(id: &str, trace_id: String) -> Agent {
     Agent { id: id.to_owned(), trace_id }
 }
 
+fn watched(settings: &Watch, trace_id: String) -> anyhow::Result<Watched> {
+    Ok(Watched {
+        excluded: settings.excluded_paths()?,
+        environment: settings.exec_env.clone(),
+        ..Watched::new(agent(&settings.agent, trace_id), "graven run")
+    })
+}
+
 fn calls_of(syscalls: &Syscalls) -> anyhow::Result<CallSet> {
     Ok(match syscalls {
         Syscalls::All => CallSet::ALL,
@@ -350,13 +395,36 @@ impl Target {
         Self { kind, name, cgroups: Vec::new(), waiting, set: false }
     }
 
+    /// Not looked for yet.
+    fn is_new(&self) -> bool {
+        self.cgroups.is_empty() && !self.set
+    }
+
+    fn expected(&self) -> Option<Expected> {
+        match self.kind {
+            TargetKind::Cgroup => Some(Expected::Path(Path::new("/").join(&self.name))),
+            TargetKind::Unit => Some(Expected::Name(self.name.clone())),
+            TargetKind::Executable => None,
+        }
+    }
+
+    /// Has it watched no longer; who is followed already stays so.
+    fn give_up(&self, index: u32, capture: &mut Capture) -> anyhow::Result<()> {
+        if self.set {
+            capture.unwatch_executable(Path::new(&self.name), index)?;
+        }
+        if let Some(expected) = self.expected() {
+            capture.expect_no_more(&expected, index)?;
+        }
+        for (cgroup, _) in self.cgroups.iter().filter(|(cgroup, _)| cgroup.exists()) {
+            capture.unwatch_cgroup(cgroup, index)?;
+        }
+        Ok(())
+    }
+
     /// Has it watched from the moment it is made, should that be still to come.
     fn expect(&self, index: u32, capture: &mut Capture) {
-        let expected = match self.kind {
-            TargetKind::Cgroup => Expected::Path(Path::new("/").join(&self.name)),
-            TargetKind::Unit => Expected::Name(self.name.clone()),
-            TargetKind::Executable => return,
-        };
+        let Some(expected) = self.expected() else { return };
         if let Err(error) = capture.expect(&expected, index) {
             tracing::warn!(%error, "`{}` is looked for once a second instead", self.name);
         }
