@@ -1,6 +1,5 @@
 //! The thread that empties a ring of the kernel's into the graph.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -183,10 +182,12 @@ impl RingLine {
     /// If the thread or the graph has failed.
     pub async fn end_watch(&self, watch: u32) -> anyhow::Result<()> {
         loop {
-            self.flush().await?;
             let (reply, ended) = oneshot::channel();
             self.order(Order::EndStragglers(watch, reply))?;
-            if !ended.await.context(GONE)? {
+            let waiting = ended.await.context(GONE)?;
+            // Behind the look: who is gone has written down its end, or is about to.
+            self.flush().await?;
+            if !waiting {
                 return Ok(());
             }
         }
@@ -212,8 +213,8 @@ struct Drain {
     flushes: Vec<oneshot::Sender<oneshot::Receiver<Acknowledgement>>>,
     ticked: Since,
     counted: Since,
-    /// Stragglers that were killed, each once: watch and process, and when on `CLOCK_MONOTONIC`.
-    killed: HashMap<(u32, u32), u64>,
+    /// Stragglers that were killed, each once: id and start of the process, and when on `CLOCK_MONOTONIC`.
+    killed: HashMap<(u32, u64), u64>,
 }
 
 /// When something was last done.
@@ -310,27 +311,24 @@ impl Drain {
         }
     }
 
-    /// Kills what has left the cgroup and is still followed, so that nothing runs on unrecorded; its end
-    /// comes as a record. False where nothing is left to wait for.
+    /// Kills what is still followed, so that nothing runs on unrecorded; its end comes as a record. False where
+    /// nothing was left.
     fn end_stragglers(&mut self, watch: u32) -> anyhow::Result<bool> {
-        let Some(alive) = self.source.alive(watch) else {
-            tracing::warn!("records were lost: whether a process has left the cgroup is not known");
-            return Ok(false);
-        };
-        self.killed.retain(|(of, pid), _| *of != watch || alive.contains(pid));
+        let followers = self.ring.followers(watch)?;
         let now_ns = clock::mono_ns();
         let mut waiting = false;
-        for pid in alive {
-            // The records alone do not tell: it may have been let go, or be another watch's by now.
-            let killed = match self.killed.entry((watch, pid)) {
-                Entry::Occupied(killed) => Some(*killed.get()),
-                Entry::Vacant(entry) => self.ring.follower(watch, pid)?.map(|process| {
-                    kill(&process, pid);
-                    *entry.insert(now_ns)
-                }),
-            };
-            waiting |= killed.is_some_and(|since_ns| now_ns - since_ns < KILLED_NS);
+        let mut known = HashMap::new();
+        for follower in &followers {
+            let identity = (follower.pid, follower.start_ns);
+            let since_ns = self.killed.get(&identity).copied().unwrap_or_else(|| {
+                kill(&follower.process, follower.pid);
+                now_ns
+            });
+            known.insert(identity, since_ns);
+            waiting |= now_ns - since_ns < KILLED_NS;
         }
+        // Each is killed once; who is gone is forgotten.
+        self.killed = known;
         Ok(waiting)
     }
 
