@@ -1,6 +1,6 @@
 //! A crate, built by `cargo build` alone and while Graven records it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -37,7 +37,7 @@ impl Crate {
         fs::write(dir.join("Cargo.toml"), manifest)?;
         let mut main = String::new();
         for n in 0..MODULES {
-            fs::write(dir.join(format!("src/module_{n}.rs")), module(n))?;
+            fs::write(dir.join(format!("src/module_{n}.rs")), module(n)?)?;
             writeln!(main, "mod module_{n};")?;
         }
         main.push_str("fn main() {\n");
@@ -75,11 +75,12 @@ impl Crate {
 }
 
 /// Rust enough for the compiler to have something to do: types, generics, traits, closures, matches.
-fn module(n: u32) -> String {
+fn module(n: u32) -> Result<String, fmt::Error> {
     let mut text = String::from("use std::collections::BTreeMap;\nuse std::fmt;\n");
     for item in 0..10 {
         let name = format!("Item{n}x{item}");
-        text += &format!(
+        write!(
+            text,
             "
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct {name}<T> {{ key: u64, name: String, values: Vec<T>, next: Option<Box<{name}<T>>> }}
@@ -112,10 +113,11 @@ pub fn sum_{item}() -> u64 {{
     all.values().map(|it| it.fold(0, |sum, value| sum + value)).sum()
 }}
 "
-        );
+        )?;
     }
     let sums: Vec<_> = (0..10).map(|item| format!("sum_{item}()")).collect();
-    text + &format!("pub fn sum() -> u64 {{ {} }}\n", sums.join(" + "))
+    writeln!(text, "pub fn sum() -> u64 {{ {} }}", sums.join(" + "))?;
+    Ok(text)
 }
 
 /// How a build was watched.
@@ -191,15 +193,12 @@ fn rows([alone, exec, run]: [Built; 3]) -> [Figure; 11] {
     ]
 }
 
-/// Builds from nothing by what `build` does.
-fn timed(
-    built: &Crate,
-    build: impl FnOnce() -> anyhow::Result<ExitStatus>,
-) -> anyhow::Result<Took> {
+/// Builds from nothing by what `make` does.
+fn timed(built: &Crate, make: impl FnOnce() -> anyhow::Result<ExitStatus>) -> anyhow::Result<Took> {
     built.clean()?;
     let this = Process::this();
     let (since_ns, cpu_ns) = (clock::mono_ns(), this.children_cpu_ns()?);
-    let status = build()?;
+    let status = make()?;
     let (elapsed_ns, cpu_ns) = (clock::mono_ns() - since_ns, this.children_cpu_ns()? - cpu_ns);
     ensure!(status.success(), "the build ended with {status}");
     Ok(Took { seconds: float(elapsed_ns) / 1e9, cpu_s: float(cpu_ns) / 1e9 })

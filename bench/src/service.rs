@@ -34,14 +34,16 @@ impl Service {
     pub(crate) fn start(dir: &Path, cgroups: &[&AgentCgroup], more: &str) -> anyhow::Result<Self> {
         let dir = fs::canonicalize(dir)?;
         let socket = dir.join("control.sock");
-        let mut config = format!("{more}\n[control]\nsocket = {socket:?}\n");
+        let mut config = format!("{more}\n[control]\nsocket = \"{}\"\n", socket.display());
         let mount = Cgroup2::find()?;
         for (at, cgroup) in cgroups.iter().enumerate() {
             let ledger = ledger(&dir, at);
             rig::create(&ledger)?;
             let below = Path::new("/").join(cgroup.path().strip_prefix(mount.mount())?);
-            writeln!(config, "[[ledger]]\nname = \"tenant-{at}\"\ndir = {ledger:?}")?;
-            writeln!(config, "[[ledger.watch]]\nagent = \"agent-{at}\"\ncgroups = [{below:?}]")?;
+            let (ledger, below) = (ledger.display(), below.display());
+            writeln!(config, "[[ledger]]\nname = \"tenant-{at}\"\ndir = \"{ledger}\"")?;
+            writeln!(config, "[[ledger.watch]]\nagent = \"agent-{at}\"")?;
+            writeln!(config, "cgroups = [\"{below}\"]")?;
         }
         let file = dir.join("graven.toml");
         fs::write(&file, config)?;

@@ -27,8 +27,10 @@ const RISE_KIB_MAX: f64 = 2_048.0;
 const RISE_COUNT_MAX: f64 = 1.0;
 
 /// What is counted in each sample besides.
-const COUNTS: &[(&str, fn(&Sample) -> u64)] =
-    &[("descriptors", |it| it.descriptors), ("threads", |it| it.threads)];
+const COUNTS: [(&str, Count); 2] =
+    [("descriptors", |it| it.descriptors), ("threads", |it| it.threads)];
+
+type Count = fn(&Sample) -> u64;
 
 #[derive(Debug, Args)]
 pub(crate) struct SoakArgs {
@@ -145,7 +147,7 @@ impl Soaked {
     }
 
     /// How far the line through what `of` gives rises, from the end of the warm-up to the last sample.
-    fn rise(&self, of: fn(&Sample) -> u64) -> f64 {
+    fn rise(&self, of: Count) -> f64 {
         let points: Vec<_> = self.steady().iter().map(|it| (it.at_s, float(of(it)))).collect();
         let span_s =
             points.first().zip(points.last()).map_or(0.0, |(first, last)| last.0 - first.0);
@@ -191,7 +193,7 @@ impl fmt::Display for Soaked {
         )?;
         for (name, of) in COUNTS {
             let (first, last) = (of(first), of(last));
-            writeln!(f, "{name:12} {first} first, {last} last; rise {:+.1}", self.rise(*of))?;
+            writeln!(f, "{name:12} {first} first, {last} last; rise {:+.1}", self.rise(of))?;
         }
         writeln!(f, "CPU          {:.1} % of a core", cpu_s / last.at_s * 100.0)?;
         let word = if self.is_flat() { "FLAT" } else { "NOT FLAT" };

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,8 +142,8 @@ pub(crate) fn run(dir: &Path, way: Way, load: Load) -> anyhow::Result<Sustained>
     let missing = fs::canonicalize(dir)?.join("missing");
     let cgroup = Arc::new(recorder::cgroup(way.name())?);
     let run = match way {
-        Way::Decoder => to_decoder(&cgroup, missing, load)?,
-        Way::Ledger => to_ledger(dir, &cgroup, missing, load)?,
+        Way::Decoder => to_decoder(&cgroup, &missing, load)?,
+        Way::Ledger => to_ledger(dir, &cgroup, &missing, load)?,
     };
     ensure!(
         run.dropped > 0 || run.recorded >= run.offered.calls,
@@ -154,20 +154,16 @@ pub(crate) fn run(dir: &Path, way: Way, load: Load) -> anyhow::Result<Sustained>
     Ok(run)
 }
 
-fn to_decoder(
-    cgroup: &Arc<AgentCgroup>,
-    missing: PathBuf,
-    load: Load,
-) -> anyhow::Result<Sustained> {
+fn to_decoder(cgroup: &Arc<AgentCgroup>, missing: &Path, load: Load) -> anyhow::Result<Sustained> {
     let opens = Arc::<AtomicU64>::default();
-    let (counted, wanted) = (Arc::clone(&opens), missing.clone());
+    let (counted, wanted) = (Arc::clone(&opens), missing.to_owned());
     let recorder = Recorder::start(cgroup, move |bytes| {
         if is_about(bytes, &wanted) {
             counted.fetch_add(1, Ordering::Relaxed);
         }
     })?;
     let since = Since::now()?;
-    let offered = since.flood(cgroup, &missing, load)?;
+    let offered = flood_all(cgroup, missing, load)?;
     let Counted { dropped, .. } = recorder.finish()?;
     since.sustained(offered, opens.load(Ordering::Relaxed), dropped)
 }
@@ -181,10 +177,10 @@ fn is_about(bytes: &[u8], path: &Path) -> bool {
 fn to_ledger(
     dir: &Path,
     cgroup: &Arc<AgentCgroup>,
-    missing: PathBuf,
+    missing: &Path,
     load: Load,
 ) -> anyhow::Result<Sustained> {
-    let cgroup = Arc::clone(cgroup);
+    let (cgroup, missing) = (Arc::clone(cgroup), missing.to_owned());
     let ((mut run, kernel), _) =
         with_pipeline(dir, move |graph| through_graph(graph, &cgroup, &missing, load))?;
     let ledger = ledger_dir(dir);
@@ -212,7 +208,7 @@ fn through_graph(
     let (_mouth, way) = watch::channel(Some(graph.inflow.clone()));
     let thread = RingThread::start(ring, source, way)?;
     let since = Since::now()?;
-    let offered = since.flood(cgroup, missing, load)?;
+    let offered = flood_all(cgroup, missing, load)?;
     let runtime = Handle::current();
     runtime.block_on(thread.line().flush())?;
     let mut run = since.sustained(offered, 0, 0)?;
@@ -233,22 +229,6 @@ impl Since {
         Ok(Self { mono_ns: clock::mono_ns(), cpu_ns: Process::this().cpu_ns()? })
     }
 
-    /// Lets processes in `cgroup` call, to the end of the last.
-    fn flood(&self, cgroup: &AgentCgroup, missing: &Path, load: Load) -> anyhow::Result<Flood> {
-        let mut children = Vec::new();
-        for _ in 0..load.callers {
-            let mut command = graven_capture::command(part::program()?.as_os_str())?;
-            command.arg("flood").arg(missing).arg(load.pace.to_string()).stdout(Stdio::piped());
-            children.push(graven_capture::spawn(&mut command, cgroup)?);
-        }
-        let mut all = Flood::default();
-        for child in children {
-            let Flood { calls, elapsed_ns } = part::answer(child)?;
-            all = Flood { calls: all.calls + calls, elapsed_ns: all.elapsed_ns.max(elapsed_ns) };
-        }
-        Ok(all)
-    }
-
     fn sustained(&self, offered: Flood, recorded: u64, dropped: u64) -> anyhow::Result<Sustained> {
         let this = Process::this();
         Ok(Sustained {
@@ -260,6 +240,22 @@ impl Since {
             resident: this.resident()?,
         })
     }
+}
+
+/// Lets processes in `cgroup` call, to the end of the last.
+fn flood_all(cgroup: &AgentCgroup, missing: &Path, load: Load) -> anyhow::Result<Flood> {
+    let mut children = Vec::new();
+    for _ in 0..load.callers {
+        let mut command = graven_capture::command(part::program()?.as_os_str())?;
+        command.arg("flood").arg(missing).arg(load.pace.to_string()).stdout(Stdio::piped());
+        children.push(graven_capture::spawn(&mut command, cgroup)?);
+    }
+    let mut all = Flood::default();
+    for child in children {
+        let Flood { calls, elapsed_ns } = part::answer(child)?;
+        all = Flood { calls: all.calls + calls, elapsed_ns: all.elapsed_ns.max(elapsed_ns) };
+    }
+    Ok(all)
 }
 
 /// The calls themselves: opens `missing`, which is not there, `pace` times a second; 0 is as fast as it goes.
