@@ -36,12 +36,13 @@ pub(crate) fn figures(dir: &Path) -> anyhow::Result<Vec<Figure>> {
         thread::sleep(SCRAPE);
     }
     let (cpu_ns, elapsed_ns) = (process.cpu_ns()? - cpu_ns, clock::mono_ns() - since_ns);
-    let resident = process.resident()?;
+    let (resident, rings_kib) = (process.resident()?, process.rings_kib()?);
     service.stop()?;
     let mib = |kib: u64| float(kib) / 1024.0;
     Ok(vec![
         Figure::new(GROUP, "resident".into(), "MiB", mib(resident.kib)),
         Figure::new(GROUP, "resident, at most".into(), "MiB", mib(resident.peak_kib)),
+        Figure::new(GROUP, "  the rings in it, each counted twice".into(), "MiB", mib(rings_kib)),
         Figure::new(GROUP, "CPU".into(), "% of a core", float(cpu_ns) / float(elapsed_ns) * 100.0),
     ])
 }

@@ -39,6 +39,22 @@ impl Process {
         Ok(Resident { kib: kib("VmRSS:")?, peak_kib: kib("VmHWM:")? })
     }
 
+    /// KiB resident in the kernel's rings: a ring's pages are counted for each of the two places where they are
+    /// mapped, so that a record that wraps around is in one piece. Source: `proc_pid_smaps(5)`.
+    pub(crate) fn rings_kib(&self) -> anyhow::Result<u64> {
+        let smaps = self.read("smaps")?;
+        let (mut kib, mut is_ring) = (0, false);
+        for line in smaps.lines() {
+            if let Some(resident) = line.strip_prefix("Rss:") {
+                let resident = resident.trim().trim_end_matches(" kB").parse::<u64>()?;
+                kib += if is_ring { resident } else { 0 };
+            } else if line.contains('-') {
+                is_ring = line.ends_with("bpf-map");
+            }
+        }
+        Ok(kib)
+    }
+
     /// Time that its threads have spent on a CPU, in user and in kernel mode. Source: `proc_pid_stat(5)`,
     /// fields 14 and 15.
     pub(crate) fn cpu_ns(&self) -> anyhow::Result<u64> {
