@@ -94,6 +94,7 @@ fn measure(settings: &Settings) -> anyhow::Result<()> {
         eprintln!("graven-bench: round {run} of {}", settings.runs);
         round(dir.path(), settings, &mut table)?;
     }
+    table.ended();
     dir.close().context("failed to remove what was measured")?;
     if settings.json {
         println!("{}", table.to_json()?);

@@ -67,6 +67,11 @@ impl Table {
         }
     }
 
+    /// Says that all is measured.
+    pub(crate) fn ended(&mut self) {
+        self.machine.ended();
+    }
+
     /// Everything, each round's values included.
     pub(crate) fn to_json(&self) -> anyhow::Result<String> {
         serde_json::to_string_pretty(self).context("the table cannot be put into JSON")
