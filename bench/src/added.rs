@@ -50,6 +50,7 @@ impl Call {
 /// Nanoseconds that a call takes, alone and under capture.
 pub(crate) fn figures(dir: &Path) -> anyhow::Result<Vec<Figure>> {
     let file = opened_file(dir)?;
+    let others = others_attached();
     let calls = [Call::Getppid, Call::Openat];
     let all = |cgroup: Option<&AgentCgroup>| -> anyhow::Result<Vec<f64>> {
         calls.iter().map(|call| looped(*call, &file, cgroup)).collect()
@@ -66,11 +67,24 @@ pub(crate) fn figures(dir: &Path) -> anyhow::Result<Vec<Figure>> {
     let expected = calls.len() as u64 * u64::from(LOOPS * CALLS);
     ensure!(records >= expected, "only {records} calls of {expected} were captured");
     ensure!(dropped == 0, "{dropped} records found the ring full, so their calls cost less");
-    let mut figures = Vec::new();
+    let others = Figure::new(GROUP, "others that hold BPF programs".into(), "processes", others);
+    let mut figures = vec![others];
     for (at, call) in calls.iter().enumerate() {
         figures.extend(rows(call.name(), alone[at], floor[at], elsewhere[at], watched[at]));
     }
     Ok(figures)
+}
+
+/// Processes that hold BPF programs already: what theirs cost is in every figure, that of no capture included.
+fn others_attached() -> f64 {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let holds_program = |process: &fs::DirEntry| {
+        let descriptors = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        descriptors
+            .filter_map(|it| fs::read_link(it.path()).ok())
+            .any(|to| to.as_os_str() == "anon_inode:bpf-prog")
+    };
+    float(processes.filter(holds_program).count() as u64)
 }
 
 /// The file that the loop opens.
