@@ -1,6 +1,6 @@
 # The two commands: `make run` shows what Graven does, `make test` shows that it does it.
 
-.PHONY: help run test test-vm fuzz bench check packages build
+.PHONY: help run test test-vm fuzz bench soak check packages build
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -28,8 +28,13 @@ fuzz: ## fuzz each parser for FUZZ_S seconds (60), with nightly Rust
 	@tests/packages.sh fuzz
 	@tests/fuzz/run.sh
 
-bench: packages ## one table of figures
+bench: packages ## one table of figures, in less than ten minutes; cargo build and graven run among them
+	cargo build --release --locked -p graven -p graven-bench
 	cargo run --release --locked -p graven-bench
+
+soak: packages ## ten minutes of builds under a watching daemon: what grows, and what is lost
+	cargo build --release --locked -p graven -p graven-bench
+	cargo run --release --locked -p graven-bench -- soak --minutes 10
 
 check: packages ## format, lints, docs, licences
 	cargo fmt --check

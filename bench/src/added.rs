@@ -1,29 +1,26 @@
 //! What capture adds to a system call, in the process that makes it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::hint::black_box;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::ValueEnum;
-use crossbeam_channel::bounded;
-use graven_capture::{
-    AgentCgroup, CallSet, Capture, Cgroup2, EmptyPair, RING_BYTES_DEFAULT, Watch,
-};
+use graven_capture::{AgentCgroup, EmptyPair};
 use graven_stages::clock;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::getppid;
 
 use crate::part;
+use crate::recorder::{self, Counted, Recorder};
 use crate::stats::{Figure, float};
 
-const GROUP: &str = "a system call, least of many loops";
-const POLL: Duration = Duration::from_millis(10);
+pub(crate) const GROUP: &str = "a system call, least of many loops";
 
 /// Loops of which the quickest counts: whatever else runs only ever adds.
 const LOOPS: u32 = 500;
@@ -37,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) enum Call {
     /// The least that the kernel does for anyone. (The C library may remember getpid.)
     Getppid,
-    /// A file that is there, by its absolute path; closing it is not timed.
+    /// A file that is there, by its absolute path; closing it is not timed. (Not `open`, which is a call of its own.)
     Openat,
 }
 
@@ -52,63 +49,79 @@ impl Call {
 
 /// Nanoseconds that a call takes, alone and under capture.
 pub(crate) fn figures(dir: &Path) -> anyhow::Result<Vec<Figure>> {
-    let file = fs::canonicalize(dir)?.join("opened");
-    fs::write(&file, b"x")?;
+    let file = opened_file(dir)?;
+    let others = others_attached();
     let calls = [Call::Getppid, Call::Openat];
-    let mut alone = Vec::new();
-    for call in calls {
-        alone.push(looped(call, &file, None)?);
-    }
+    let all = |cgroup: Option<&AgentCgroup>| -> anyhow::Result<Vec<f64>> {
+        calls.iter().map(|call| looped(*call, &file, cgroup)).collect()
+    };
+    let alone = all(None)?;
     let empty = EmptyPair::load()?;
-    let mut floor = Vec::new();
-    for call in calls {
-        floor.push(looped(call, &file, None)?);
-    }
+    let floor = all(None)?;
     drop(empty);
-    let cgroup = Cgroup2::find()?.create(&format!("bench-{}", std::process::id()))?;
-    let recorder = Recorder::start(&cgroup)?;
-    let mut figures = Vec::new();
-    for ((call, alone_ns), floor_ns) in calls.into_iter().zip(alone).zip(floor) {
-        let elsewhere_ns = looped(call, &file, None)?;
-        let traced_ns = looped(call, &file, Some(&cgroup))?;
-        let name = call.name();
-        figures.extend([
-            Figure::new(GROUP, format!("{name}, no capture"), "ns", alone_ns),
-            Figure::new(
-                GROUP,
-                format!("  {name}, added by an empty pair of programs"),
-                "ns",
-                floor_ns - alone_ns,
-            ),
-            Figure::new(
-                GROUP,
-                format!("  {name}, added outside the cgroup"),
-                "ns",
-                elsewhere_ns - alone_ns,
-            ),
-            Figure::new(
-                GROUP,
-                format!("  {name}, added in the cgroup"),
-                "ns",
-                traced_ns - alone_ns,
-            ),
-        ]);
-    }
-    let (records, dropped) = recorder.finish()?;
-    let expected = 2 * u64::from(LOOPS * CALLS);
+    let cgroup = Arc::new(recorder::cgroup("loop")?);
+    // What the recorder does with a record costs the recorder's core, and is measured with the ledger.
+    let recorder = Recorder::start(&cgroup, |_| {})?;
+    let (elsewhere, watched) = (all(None)?, all(Some(&cgroup))?);
+    let Counted { records, dropped } = recorder.finish()?;
+    let expected = calls.len() as u64 * u64::from(LOOPS * CALLS);
     ensure!(records >= expected, "only {records} calls of {expected} were captured");
     ensure!(dropped == 0, "{dropped} records found the ring full, so their calls cost less");
+    let others = Figure::new(GROUP, "others that hold BPF programs".into(), "processes", others);
+    let mut figures = vec![others];
+    for (at, call) in calls.iter().enumerate() {
+        figures.extend(rows(call.name(), alone[at], floor[at], elsewhere[at], watched[at]));
+    }
     Ok(figures)
 }
 
-/// Runs the loop in a process of its own, in `cgroup` where one is given.
-fn looped(call: Call, file: &Path, cgroup: Option<&AgentCgroup>) -> anyhow::Result<f64> {
-    let program = part::program()?;
-    let mut command = match cgroup {
-        Some(_) => graven_capture::command(program.as_os_str())?,
-        None => Command::new(program),
+/// Processes that hold BPF programs already: what theirs cost is in every figure, that of no capture included.
+fn others_attached() -> f64 {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let holds_program = |process: &fs::DirEntry| {
+        let descriptors = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        descriptors
+            .filter_map(|it| fs::read_link(it.path()).ok())
+            .any(|to| to.as_os_str() == "anon_inode:bpf-prog")
     };
-    command.arg("loop").arg(call.name()).arg(file).stdout(Stdio::piped());
+    float(processes.filter(holds_program).count() as u64)
+}
+
+/// The file that the loop opens.
+pub(crate) fn opened_file(dir: &Path) -> anyhow::Result<PathBuf> {
+    let file = fs::canonicalize(dir)?.join("opened");
+    fs::write(&file, b"x")?;
+    Ok(file)
+}
+
+/// What one call takes: alone, with an empty pair of programs, outside the watched cgroup, and in it.
+fn rows(
+    name: &str,
+    alone_ns: f64,
+    floor_ns: f64,
+    elsewhere_ns: f64,
+    watched_ns: f64,
+) -> [Figure; 6] {
+    let row = |what: &str, unit, value| Figure::new(GROUP, format!("{name}{what}"), unit, value);
+    let added = |ns: f64| ns - alone_ns;
+    [
+        row(", no capture", "ns", alone_ns),
+        row(", added by an empty pair of programs", "ns", added(floor_ns)),
+        row(", added outside the cgroup", "ns", added(elsewhere_ns)),
+        row(", outside the cgroup: of the empty pair's whole call", "x", elsewhere_ns / floor_ns),
+        row(
+            ", outside the cgroup: of what the empty pair adds",
+            "x",
+            added(elsewhere_ns) / added(floor_ns),
+        ),
+        row(", added in the cgroup", "ns", added(watched_ns)),
+    ]
+}
+
+/// Runs the loop in a process of its own, in `cgroup` where one is given.
+pub(crate) fn looped(call: Call, file: &Path, cgroup: Option<&AgentCgroup>) -> anyhow::Result<f64> {
+    let mut command = graven_capture::command(part::program()?.as_os_str())?;
+    command.args(arguments(call, file, LOOPS)).stdout(Stdio::piped());
     let child = match cgroup {
         Some(cgroup) => graven_capture::spawn(&mut command, cgroup)?,
         None => command.spawn()?,
@@ -116,11 +129,16 @@ fn looped(call: Call, file: &Path, cgroup: Option<&AgentCgroup>) -> anyhow::Resu
     part::answer(child)
 }
 
+/// What makes a process of this program the loop.
+pub(crate) fn arguments(call: Call, file: &Path, loops: u32) -> [OsString; 4] {
+    ["loop".into(), call.name().into(), file.into(), loops.to_string().into()]
+}
+
 /// The loop itself: nanoseconds of one call, in the quickest of many loops.
-pub(crate) fn least_ns(call: Call, file: &Path) -> anyhow::Result<f64> {
+pub(crate) fn least_ns(call: Call, file: &Path, loops: u32) -> anyhow::Result<f64> {
     let mut least_ns = u64::MAX;
     let mut opened = Vec::with_capacity(CALLS as usize);
-    for _ in 0..LOOPS {
+    for _ in 0..loops {
         let since_ns = clock::mono_ns();
         match call {
             Call::Getppid => {
@@ -130,7 +148,12 @@ pub(crate) fn least_ns(call: Call, file: &Path) -> anyhow::Result<f64> {
             }
             Call::Openat => {
                 for _ in 0..CALLS {
-                    opened.push(open(file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
+                    opened.push(openat(
+                        CWD,
+                        file,
+                        OFlags::RDONLY | OFlags::CLOEXEC,
+                        Mode::empty(),
+                    )?);
                 }
             }
         }
@@ -139,49 +162,4 @@ pub(crate) fn least_ns(call: Call, file: &Path) -> anyhow::Result<f64> {
         thread::sleep(PAUSE);
     }
     Ok(float(least_ns) / f64::from(CALLS))
-}
-
-/// Empties the ring and counts, no more: what the recorder does with a record costs the recorder's core,
-/// and is measured with the ledger.
-struct Recorder {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<anyhow::Result<(u64, u64)>>,
-}
-
-impl Recorder {
-    fn start(cgroup: &AgentCgroup) -> anyhow::Result<Self> {
-        let cgroup = cgroup.path().to_owned();
-        let stop = Arc::<AtomicBool>::default();
-        let stopping = Arc::clone(&stop);
-        let (loaded, ready) = bounded(1);
-        let thread = thread::spawn(move || {
-            let mut capture = Capture::load()?;
-            let mut ring = capture.open_ring(RING_BYTES_DEFAULT)?;
-            let watch = Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false };
-            capture.set_watch(0, &watch)?;
-            capture.watch_cgroup(&cgroup, 0)?;
-            loaded.send(())?;
-            let mut records = 0;
-            while !stopping.load(Ordering::Acquire) {
-                records += ring.poll(POLL, |_| {})? as u64;
-            }
-            records += ring.consume(|_| {}) as u64;
-            let dropped = ring.counters()?.iter().map(|cpu| cpu.dropped).sum();
-            Ok((records, dropped))
-        });
-        if ready.recv().is_ok() {
-            return Ok(Self { stop, thread });
-        }
-        Err(join(thread).err().context("the recorder ended at once")?)
-    }
-
-    /// Ends the capture; returns how many records it had, and how many found the ring full.
-    fn finish(self) -> anyhow::Result<(u64, u64)> {
-        self.stop.store(true, Ordering::Release);
-        join(self.thread)
-    }
-}
-
-fn join(thread: JoinHandle<anyhow::Result<(u64, u64)>>) -> anyhow::Result<(u64, u64)> {
-    thread.join().map_err(|_| anyhow::anyhow!("the recorder panicked"))?
 }

@@ -12,6 +12,8 @@ use graven_stages::clock;
 use crate::limit::Limit;
 use crate::stats::{Figure, Quantiles, float, per_second};
 
+pub(crate) const GROUP: &str = "records made durable";
+
 const GROUP_BYTES: usize = 1 << 20;
 const PAGE: [u8; 4_096] = [b'x'; 4_096];
 
@@ -32,7 +34,7 @@ pub(crate) struct Rate(f64);
 
 impl Rate {
     pub(crate) fn figure(self, name: &str) -> Figure {
-        Figure::new("records made durable", name.to_owned(), "records/s", self.0)
+        Figure::new(GROUP, name.to_owned(), "records/s", self.0)
     }
 
     /// Bytes a second, newlines included.

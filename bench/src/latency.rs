@@ -49,7 +49,8 @@ pub(crate) fn in_a_process(
     submitters: Submitters,
 ) -> anyhow::Result<Vec<Figure>> {
     let Submitters(count) = submitters;
-    let latency: Latency = part::run("latency", dir, &count.to_string(), limit)?;
+    let latency: Latency =
+        part::run("latency", dir, [count.to_string()].into_iter().chain(limit.to_args()))?;
     let name = format!("ledger, {count} submitting");
     let mut figures = figures(&name, latency.quantiles);
     let rate = per_second(latency.quantiles.count, latency.elapsed_ns);
@@ -58,9 +59,9 @@ pub(crate) fn in_a_process(
 }
 
 pub(crate) fn run(dir: &Path, limit: Limit, submitters: Submitters) -> anyhow::Result<Latency> {
-    let (latency, _) = with_pipeline(dir, move |intake| {
+    let (latency, _) = with_pipeline(dir, move |graph| {
         let since_ns = clock::mono_ns();
-        let submit = || closed_loop(intake, limit, since_ns);
+        let submit = || closed_loop(&graph.inflow.intake, limit, since_ns);
         let times_ns: anyhow::Result<Vec<u64>> = thread::scope(|scope| {
             let threads: Vec<_> = (0..submitters.0).map(|_| scope.spawn(submit)).collect();
             let mut all = Vec::new();

@@ -19,13 +19,14 @@ pub(crate) struct Machine {
     file_system: String,
     /// Processes that wanted a core in the minute before.
     load: String,
+    /// The same in the minute before the end: rates and times on the clock of a busy machine say little.
+    load_at_end: String,
 }
 
 impl Machine {
     /// Looks around; the file system is that of `dir`.
     pub(crate) fn look(dir: &Path) -> anyhow::Result<Self> {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Ok(Self {
             cpu: cpu
                 .lines()
@@ -34,8 +35,14 @@ impl Machine {
             cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             kernel: uname().release().to_string_lossy().into_owned(),
             file_system: file_system(dir)?,
-            load: load.split_whitespace().next().unwrap_or("unknown").to_owned(),
+            load: load(),
+            load_at_end: "unknown".to_owned(),
         })
+    }
+
+    /// Looks at the load again, when all is measured.
+    pub(crate) fn ended(&mut self) {
+        self.load_at_end = load();
     }
 
     /// True where nothing reaches a disk: then a sync costs nothing, and says nothing.
@@ -44,9 +51,15 @@ impl Machine {
     }
 
     pub(crate) fn sentence(&self) -> String {
-        let Self { cpu, cores, kernel, file_system, load } = self;
-        format!("{cpu}, {cores} cores, Linux {kernel}, {file_system}; load {load} at the start")
+        let Self { cpu, cores, kernel, file_system, load, load_at_end } = self;
+        format!("{cpu}, {cores} cores, Linux {kernel}, {file_system}; load {load} to {load_at_end}")
     }
+}
+
+/// Source: `proc_loadavg(5)`.
+fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 /// The file system's type, from the line of mountinfo that has the directory's device

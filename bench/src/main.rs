@@ -7,14 +7,22 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 mod added;
+mod compile;
 mod floor;
+mod goals;
+mod idle;
 mod latency;
 mod limit;
 mod machine;
-mod memory;
 mod part;
+mod peers;
+mod process;
+mod recorder;
 mod rig;
+mod service;
+mod soak;
 mod stats;
+mod sustained;
 mod table;
 mod throughput;
 mod verification;
@@ -31,6 +39,8 @@ use latency::Submitters;
 use limit::Limit;
 use machine::Machine;
 use part::Part;
+use stats::Figure;
+use sustained::Way;
 use table::Table;
 use throughput::Kind;
 
@@ -54,6 +64,9 @@ struct Settings {
     /// Where to write: on the disk that is to be measured. Everything is removed at the end.
     #[arg(long, value_name = "DIR", default_value = "target")]
     dir: PathBuf,
+    /// Only the subjects below whose name holds TEXT, such as "cargo build" or "idle".
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -79,8 +92,9 @@ fn measure(settings: &Settings) -> anyhow::Result<()> {
     let mut table = Table::new(machine, settings);
     for run in 1..=settings.runs {
         eprintln!("graven-bench: round {run} of {}", settings.runs);
-        round(dir.path(), settings.limit, &mut table)?;
+        round(dir.path(), settings, &mut table)?;
     }
+    table.ended();
     dir.close().context("failed to remove what was measured")?;
     if settings.json {
         println!("{}", table.to_json()?);
@@ -91,7 +105,29 @@ fn measure(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Measures everything once.
-fn round(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<()> {
+fn round(dir: &Path, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    let only = settings.only.as_deref();
+    if only.is_none() {
+        ledger(dir, settings.limit, table)?;
+    }
+    for Subject { name, figures } in SUBJECTS {
+        if !only.is_none_or(|only| name.contains(only)) {
+            continue;
+        }
+        match settled(dir, |dir| Ok(figures(dir)))? {
+            Ok(figures) => table.add(figures),
+            Err(reason) => {
+                let skipped = format!("SKIPPED: {name}: {reason:#}");
+                eprintln!("graven-bench: {skipped}");
+                table.skip(skipped);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The ledger, beside what the disk and the processor do by themselves.
+fn ledger(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<()> {
     // Not counted: where a hypervisor has taken memory back, the first to use it again pays for that, and
     // the floor must not be the one who does.
     settled(dir, |dir| floor::appends(dir, limit, Appends::Plain))?;
@@ -115,16 +151,30 @@ fn round(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<()> {
     }
     table.add([floor::hashes()]);
     table.add(later);
-    match settled(dir, |dir| Ok(added::figures(dir)))? {
-        Ok(figures) => table.add(figures),
-        Err(reason) => {
-            let skipped = format!("SKIPPED: nanoseconds added to a system call: {reason:#}");
-            eprintln!("graven-bench: {skipped}");
-            table.skip(skipped);
-        }
-    }
     Ok(())
 }
+
+/// What takes rights, or a program, that the machine may not have.
+struct Subject {
+    name: &'static str,
+    figures: fn(&Path) -> anyhow::Result<Vec<Figure>>,
+}
+
+const SUBJECTS: [Subject; 7] = [
+    Subject { name: "nanoseconds added to a system call", figures: added::figures },
+    Subject { name: "the same by strace", figures: peers::strace },
+    Subject { name: "the same by the kernel's audit", figures: peers::audit },
+    Subject {
+        name: "a process's calls to the decoder",
+        figures: |dir| sustained::figures(dir, Way::Decoder),
+    },
+    Subject {
+        name: "a process's calls to the ledger",
+        figures: |dir| sustained::figures(dir, Way::Ledger),
+    },
+    Subject { name: "cargo build", figures: compile::figures },
+    Subject { name: "graven run, idle", figures: idle::figures },
+];
 
 /// Runs `work` in an empty directory, on a disk that has nothing left to write from before.
 fn settled<T>(dir: &Path, work: impl FnOnce(&Path) -> anyhow::Result<T>) -> anyhow::Result<T> {

@@ -11,8 +11,10 @@ use serde::de::DeserializeOwned;
 use crate::added::Call;
 use crate::latency::Submitters;
 use crate::limit::Limit;
+use crate::soak::SoakArgs;
+use crate::sustained::{Load, Way};
 use crate::throughput::Kind;
-use crate::{added, latency, throughput};
+use crate::{added, latency, sustained, throughput};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Part {
@@ -34,7 +36,20 @@ pub(crate) enum Part {
     },
     /// The loop whose calls are timed.
     #[command(hide = true)]
-    Loop { call: Call, file: PathBuf },
+    Loop { call: Call, file: PathBuf, loops: u32 },
+    /// The capture of a process that calls without a pause.
+    #[command(hide = true)]
+    Sustained {
+        dir: PathBuf,
+        way: Way,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// That process.
+    #[command(hide = true)]
+    Flood { missing: PathBuf, pace: u64 },
+    /// Build a crate again and again under a watching daemon, and see whether anything grows.
+    Soak(SoakArgs),
 }
 
 impl Part {
@@ -47,9 +62,25 @@ impl Part {
             Self::Latency { dir, submitters, limit } => {
                 serde_json::to_string(&latency::run(&dir, limit, submitters)?)?
             }
-            Self::Loop { call, file } => serde_json::to_string(&added::least_ns(call, &file)?)?,
+            Self::Loop { call, file, loops } => {
+                serde_json::to_string(&added::least_ns(call, &file, loops)?)?
+            }
+            Self::Sustained { dir, way, load } => {
+                serde_json::to_string(&sustained::run(&dir, way, load)?)?
+            }
+            Self::Flood { missing, pace } => {
+                serde_json::to_string(&sustained::flood(&missing, pace)?)?
+            }
+            Self::Soak(args) => args.run()?.to_string(),
         })
     }
+}
+
+/// The command `graven`, built beside this program.
+pub(crate) fn graven() -> anyhow::Result<PathBuf> {
+    let graven = program()?.with_file_name("graven");
+    ensure!(graven.is_file(), "no {}: build it with the same profile", graven.display());
+    Ok(graven)
 }
 
 /// This program.
@@ -61,11 +92,10 @@ pub(crate) fn program() -> anyhow::Result<PathBuf> {
 pub(crate) fn run<T: DeserializeOwned>(
     name: &str,
     dir: &Path,
-    argument: &str,
-    limit: Limit,
+    arguments: impl IntoIterator<Item = String>,
 ) -> anyhow::Result<T> {
     let mut command = Command::new(program()?);
-    command.arg(name).arg(dir).arg(argument).args(limit.to_args());
+    command.arg(name).arg(dir).args(arguments);
     answer(command.stdout(Stdio::piped()).spawn()?)
 }
 

@@ -71,3 +71,15 @@ impl Spread {
 pub(crate) const fn float(count: u64) -> f64 {
     count as f64
 }
+
+/// Slope of the straight line that lies nearest to the points (x, y), by least squares; 0 of fewer than two.
+pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = float(points.len() as u64);
+    let sum = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>();
+    let (x_mean, y_mean) = (sum(|(x, _)| *x) / count, sum(|(_, y)| *y) / count);
+    let over = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+        points.iter().map(|(x, y)| of(x - x_mean, y - y_mean)).sum()
+    };
+    let width = over(&|x, _| x * x);
+    if width > 0.0 { over(&|x, y| x * y) / width } else { 0.0 }
+}

@@ -7,14 +7,9 @@ use graven_bench::samples::RECORD_BYTES;
 use serde::Serialize;
 
 use crate::Settings;
+use crate::goals::GOALS;
 use crate::machine::Machine;
 use crate::stats::{Figure, Spread};
-
-/// Application events a second, durable, that Graven promises.
-const GOAL_PER_S: f64 = 100_000.0;
-/// The row that the promise is about.
-const GOAL_ROW: &str = "ledger, application events";
-const GOAL_GROUP: &str = "records made durable";
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
@@ -24,6 +19,8 @@ pub(crate) struct Table {
     records: u64,
     rows: Vec<Row>,
     skipped: Vec<String>,
+    /// Whether only some subjects are measured: then goals of others are none of its business.
+    is_partial: bool,
 }
 
 /// One figure of all rounds.
@@ -44,6 +41,7 @@ impl Table {
             records: settings.limit.records,
             rows: Vec::new(),
             skipped: Vec::new(),
+            is_partial: settings.only.is_some(),
         }
     }
 
@@ -69,22 +67,29 @@ impl Table {
         }
     }
 
+    /// Says that all is measured.
+    pub(crate) fn ended(&mut self) {
+        self.machine.ended();
+    }
+
     /// Everything, each round's values included.
     pub(crate) fn to_json(&self) -> anyhow::Result<String> {
         serde_json::to_string_pretty(self).context("the table cannot be put into JSON")
     }
 
-    fn goal(&self) -> Option<String> {
-        let row = self.rows.iter().find(|row| row.group == GOAL_GROUP && row.name == GOAL_ROW)?;
-        let median = Spread::of(&row.values)?.median;
-        let word = if median >= GOAL_PER_S { "met" } else { "NOT MET" };
-        Some(format!("goal: {} events/s synced: {word} ({})", shown(GOAL_PER_S), shown(median)))
+    /// How the median of a row stands to each goal; a row that is missing is said to be.
+    fn goals(&self) -> impl Iterator<Item = String> {
+        GOALS.iter().filter_map(|goal| {
+            let row = self.rows.iter().find(|row| row.group == goal.group && row.name == goal.row);
+            let median = row.and_then(|row| Some(Spread::of(&row.values)?.median));
+            (median.is_some() || !self.is_partial).then(|| goal.verdict(median))
+        })
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, runs, seconds, records, rows, skipped } = self;
+        let Self { machine, runs, seconds, records, rows, skipped, .. } = self;
         writeln!(f, "Graven on {}", machine.sentence())?;
         writeln!(
             f,
@@ -109,7 +114,7 @@ impl fmt::Display for Table {
             writeln!(f, "  {:width$}  {:>11} {:12}  {range}", row.name, shown(median), row.unit)?;
         }
         writeln!(f)?;
-        for line in skipped.iter().cloned().chain(self.goal()) {
+        for line in skipped.iter().cloned().chain(self.goals()) {
             writeln!(f, "{line}")?;
         }
         Ok(())
@@ -117,7 +122,7 @@ impl fmt::Display for Table {
 }
 
 /// A number with three figures at least, and its thousands set apart.
-fn shown(value: f64) -> String {
+pub(crate) fn shown(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,

@@ -10,11 +10,11 @@ use graven_bench::samples::{EVENTS_IN_BATCH, EventFeed, KernelFeed};
 use graven_stages::{Intake, Raw, clock};
 use serde::{Deserialize, Serialize};
 
-use crate::floor::Rate;
+use crate::floor::{GROUP, Rate};
 use crate::limit::Limit;
-use crate::memory::Resident;
 use crate::part;
-use crate::rig::{segment_bytes, with_pipeline};
+use crate::process::{Process, Resident};
+use crate::rig::{ledger_dir, segment_bytes, with_pipeline};
 use crate::stats::{Figure, float, per_second};
 
 /// Batches whose acknowledgement may be outstanding; the graph's own budget is reached long before.
@@ -52,7 +52,8 @@ pub(crate) struct Throughput {
 /// Measures in a process of its own; the ledger is left in `dir`.
 pub(crate) fn in_a_process(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throughput> {
     let value = kind.to_possible_value().context("a kind has a name")?;
-    part::run("throughput", dir, value.get_name(), limit)
+    let kind = value.get_name().to_owned();
+    part::run("throughput", dir, [kind].into_iter().chain(limit.to_args()))
 }
 
 pub(crate) fn run(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throughput> {
@@ -63,7 +64,7 @@ pub(crate) fn run(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throug
                 let batch = feed.next_batch();
                 (batch.ends.len() as u64, Raw::Events(batch))
             };
-            with_pipeline(dir, move |intake| pump(intake, limit, next))?
+            with_pipeline(dir, move |graph| pump(&graph.inflow.intake, limit, next))?
         }
         Kind::Calls => {
             let mut feed = KernelFeed::default();
@@ -71,11 +72,11 @@ pub(crate) fn run(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throug
                 let batch = feed.next_batch();
                 (batch.len() as u64, Raw::Kernel(batch))
             };
-            with_pipeline(dir, move |intake| pump(intake, limit, next))?
+            with_pipeline(dir, move |graph| pump(&graph.inflow.intake, limit, next))?
         }
     };
     let (records, elapsed_ns, resident) = pumped;
-    let bytes_per_record = float(segment_bytes(dir)?) / float(summary.records);
+    let bytes_per_record = float(segment_bytes(&ledger_dir(dir))?) / float(summary.records);
     Ok(Throughput { records, elapsed_ns, bytes_per_record, resident })
 }
 
@@ -110,7 +111,7 @@ fn pump(
         drop(sent);
         let (durable, until_ns) =
             collector.join().map_err(|_| anyhow::anyhow!("the collector panicked"))??;
-        Ok((durable, until_ns - since_ns, Resident::now()?))
+        Ok((durable, until_ns - since_ns, Process::this().resident()?))
     })
 }
 
@@ -118,7 +119,6 @@ impl Throughput {
     /// Rates, and how many bytes they are of those that `floor` makes durable: system calls have other
     /// sizes than its records.
     pub(crate) fn rates(&self, kind: Kind, floor: Rate) -> [Figure; 4] {
-        const GROUP: &str = "records made durable";
         let name = kind.name();
         let rate = per_second(self.records, self.elapsed_ns);
         let bytes = rate * self.bytes_per_record;
