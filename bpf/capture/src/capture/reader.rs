@@ -13,6 +13,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use graven_abi::layout::RECORD_BYTES_MAX;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -61,10 +62,13 @@ impl Drop for Mapping {
 pub(super) struct Reader {
     /// One page: how far the reader has come.
     consumer: Mapping,
-    /// One page with how far the kernel has come, then the data twice in a row, so that a record
-    /// that runs over the end is still in one piece.
+    /// One page with how far the kernel has come, then the data, then its beginning once more, so that a
+    /// record that runs over the end is still in one piece. (The kernel offers the whole twice; each page
+    /// that is mapped counts as resident, so only what a record can need is taken.)
     producer: Mapping,
     page_bytes: usize,
+    /// Bytes of the beginning that are mapped once more.
+    overlap_bytes: usize,
     bytes: u32,
     epoll: OwnedFd,
 }
@@ -76,15 +80,18 @@ impl Reader {
 
     fn open(map: BorrowedFd<'_>, ring_bytes: u32) -> Result<Self, Errno> {
         let page_bytes = rustix::param::page_size();
-        let data_bytes = usize::try_from(ring_bytes).map_err(|_| Errno::NOMEM)? * 2;
+        let ring = usize::try_from(ring_bytes).map_err(|_| Errno::NOMEM)?;
+        let overlap_bytes =
+            (HEADER_BYTES + RECORD_BYTES_MAX).next_multiple_of(page_bytes).min(ring);
         let consumer = Mapping::new(map, 0, page_bytes, true)?;
-        let producer = Mapping::new(map, page_bytes as u64, page_bytes + data_bytes, false)?;
+        let producer =
+            Mapping::new(map, page_bytes as u64, page_bytes + ring + overlap_bytes, false)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         // Edge-triggered: only the kernel's own wake-ups count. Otherwise any single pending record
         // would end the wait at once, and each record would cost a round.
         let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, map, epoll::EventData::new_u64(0), events)?;
-        Ok(Self { consumer, producer, page_bytes, bytes: ring_bytes, epoll })
+        Ok(Self { consumer, producer, page_bytes, overlap_bytes, bytes: ring_bytes, epoll })
     }
 
     pub(super) const fn bytes(&self) -> u32 {
@@ -145,9 +152,9 @@ impl Reader {
     }
 
     fn record(&self, position: u64, bytes: usize) -> &[u8] {
-        let bytes = bytes.min(self.bytes as usize - HEADER_BYTES);
-        // SAFETY: the data is mapped twice in a row, so `HEADER_BYTES + bytes`, which is at most the
-        // ring's size, stays inside the mapping from any offset below that size. The kernel writes
+        let bytes = bytes.min(self.overlap_bytes - HEADER_BYTES);
+        // SAFETY: behind the data its beginning is mapped once more, so `HEADER_BYTES + bytes`, which is at
+        // most `overlap_bytes`, stays inside the mapping from any offset below the ring's size. The kernel writes
         // there again only after the consumer's position has moved past it, which happens after
         // this borrow has ended.
         unsafe { slice::from_raw_parts(self.data(position).add(HEADER_BYTES).as_ptr(), bytes) }
@@ -156,7 +163,7 @@ impl Reader {
     fn data(&self, position: u64) -> NonNull<u8> {
         // Below 2^32, whatever the position.
         let offset = usize::try_from(position & u64::from(self.bytes - 1)).unwrap_or(0);
-        // SAFETY: the offset is inside the producer's mapping: one page and twice the ring.
+        // SAFETY: the offset is inside the producer's mapping: one page, the ring, and what comes again.
         unsafe { self.producer.start.add(self.page_bytes + offset) }
     }
 
