@@ -772,3 +772,27 @@ fn a_watch_changes_under_way_without_a_moment_unwatched() {
     }
     ledger.assert_good();
 }
+
+#[test]
+fn idle_connections_to_the_metrics_starve_nobody() {
+    if !have_root("metrics under siege") {
+        return;
+    }
+    let (ledger, port) = (Ledger::new(), free_port());
+    let more = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"");
+    let daemon = Daemon::start(&[(&ledger, "")], &more);
+    http_get(port, "/metrics");
+    let descriptors =
+        || fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("its descriptors").count();
+    let before = descriptors();
+    let idle: Vec<_> = (0..150)
+        .map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).expect("a backlog"))
+        .collect();
+    wait_for("some of them", || (descriptors() > before + 10).then_some(()));
+    assert!(descriptors() < before + 50, "{} descriptors more", descriptors() - before);
+    // Each is cut in its time, and whoever waits behind them is served.
+    assert!(http_get(port, "/metrics").contains("graven_up"));
+    drop(idle);
+    assert_eq!(daemon.stop(), 0);
+    ledger.assert_good();
+}

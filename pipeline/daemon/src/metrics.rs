@@ -1,8 +1,10 @@
 //! Prometheus metrics on a loopback address, served by a thread that can do nothing else.
 #![expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
 
+mod bounded;
+
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{self, SocketAddr};
 use std::thread;
 
 use anyhow::Context as _;
@@ -18,20 +20,22 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::control::{LedgerStatus, Order, RingStatus, Status, TierStatus};
 use crate::privileges;
+use bounded::Bounded;
 
 /// Listens; a port that is taken is an error at start.
-pub(crate) fn listen(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).with_context(|| {
+pub(crate) fn listen(listen: SocketAddr) -> anyhow::Result<net::TcpListener> {
+    net::TcpListener::bind(listen).with_context(|| {
         format!("failed to listen on {listen} for metrics; choose another [metrics] listen")
     })
 }
 
 /// Serves from a thread of its own.
-pub(crate) fn serve(listener: TcpListener, orders: mpsc::Sender<Order>) -> anyhow::Result<()> {
+pub(crate) fn serve(listener: net::TcpListener, orders: mpsc::Sender<Order>) -> anyhow::Result<()> {
     listener.set_nonblocking(true)?;
     thread::Builder::new().name("graven-metrics".into()).spawn(move || {
         if let Err(error) = answer(listener, orders) {
@@ -41,13 +45,13 @@ pub(crate) fn serve(listener: TcpListener, orders: mpsc::Sender<Order>) -> anyho
     Ok(())
 }
 
-fn answer(listener: TcpListener, orders: mpsc::Sender<Order>) -> anyhow::Result<()> {
+fn answer(listener: net::TcpListener, orders: mpsc::Sender<Order>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let listener = TcpListener::from_std(listener)?;
         privileges::confine_to_serving()?;
         let app = Router::new().route("/metrics", get(metrics)).with_state(orders);
-        Ok(axum::serve(listener, app).await?)
+        Ok(axum::serve(Bounded::over(listener), app).await?)
     })
 }
 
