@@ -271,8 +271,7 @@ impl Pipeline {
             tracing::debug!("the heartbeat had stopped already");
         }
         let intake = self.intake.clone();
-        drop(tokio::task::spawn_blocking(move || intake.record(vec![stopped])).await);
-        self.intake.close();
+        drop(tokio::task::spawn_blocking(move || intake.close_behind(stopped)).await);
         match self.failure {
             Some(failure) => return Err(failure),
             None => outcome_of(self.ended.await)?,

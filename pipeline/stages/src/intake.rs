@@ -1,6 +1,6 @@
 //! Intake: the door of the graph. Batches leave it in the order in which they came.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
@@ -24,6 +24,16 @@ pub struct Intake {
 struct Queues {
     jobs: Sender<Job>,
     order: Sender<Receiver<Normalized>>,
+}
+
+impl Queues {
+    fn send(&self, raw: Raw, ticket: Ticket) -> Result<(), Raw> {
+        let (reply, result) = bounded(1);
+        if self.order.send(result).is_err() {
+            return Err(raw);
+        }
+        self.jobs.send(Job { raw, ticket, reply }).map_err(|refused| refused.into_inner().raw)
+    }
 }
 
 impl Intake {
@@ -91,27 +101,84 @@ impl Intake {
 
     fn give(&self, raw: Raw, ack: Option<oneshot::Sender<Acknowledgement>>) -> Result<(), Raw> {
         let Ok(permit) = self.budget.take(raw.bytes_len()) else { return Err(raw) };
-        let ticket = Ticket { _permit: permit, ack };
-        let (reply, result) = bounded(1);
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         // Under one lock, so that both queues hold the same order. The sequencer empties `order`
         // whatever happens here, so this waits for no longer than the graph is busy.
-        let Some(Queues { jobs, order }) = queues.as_ref() else { return Err(raw) };
-        if order.send(result).is_err() {
-            return Err(raw);
+        match &*self.queues() {
+            Some(queues) => queues.send(raw, Ticket { _permit: permit, ack }),
+            None => Err(raw),
         }
-        jobs.send(Job { raw, ticket, reply }).map_err(|refused| refused.into_inner().raw)
     }
 
     /// Closes the door: what is inside drains.
     pub(crate) fn close(&self) {
         self.budget.close();
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.queues().take();
+    }
+
+    /// Closes the door behind `last`: nothing comes in after it. Waits for room.
+    pub(crate) fn close_behind(&self, last: OwnRecord) {
+        let raw = Raw::Own(vec![last]);
+        let permit = self.budget.take(raw.bytes_len());
+        let queues = self.queues().take();
+        if let (Ok(permit), Some(queues)) = (permit, queues) {
+            // A graph that fails meanwhile has said so itself.
+            drop(queues.send(raw, Ticket { _permit: permit, ack: None }));
+        }
+        self.budget.close();
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Option<Queues>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The budget, for its figures.
     #[must_use]
     pub fn budget(&self) -> &ByteBudget {
         &self.budget
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::batch::OwnBody;
+
+    fn own(action: &'static str) -> OwnRecord {
+        OwnRecord {
+            action,
+            subject: ("pipeline", String::new()),
+            body: OwnBody::System(graven_record::Value::object([])),
+            mono_ns: 0,
+        }
+    }
+
+    /// Whoever still submits while the door closes is in before the last record, or refused.
+    #[test]
+    fn nothing_comes_in_behind_the_last_record() {
+        for _ in 0..200 {
+            let (intake, jobs, order) = Intake::new(ByteBudget::new(1 << 20));
+            let submitters = [0, 1].map(|_| {
+                let intake = intake.clone();
+                thread::spawn(move || while intake.record(vec![own("another")]).is_ok() {})
+            });
+            let drained = thread::spawn(move || {
+                order
+                    .into_iter()
+                    .zip(jobs)
+                    .map(|(_, job)| match job.raw {
+                        Raw::Own(records) => records[0].action,
+                        _ => unreachable!("only own records are submitted"),
+                    })
+                    .last()
+            });
+            thread::yield_now();
+            intake.close_behind(own("last"));
+            for submitter in submitters {
+                submitter.join().expect("it ends");
+            }
+            assert_eq!(drained.join().expect("it ends"), Some("last"));
+        }
     }
 }
