@@ -122,11 +122,6 @@ impl AgentsView {
     pub(crate) fn knows(&self, watch: u32) -> bool {
         self.watched.contains_key(&watch)
     }
-
-    /// All that is known, by watch.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &Arc<Watched>)> {
-        self.watched.iter().map(|(watch, watched)| (*watch, watched))
-    }
 }
 
 #[cfg(test)]

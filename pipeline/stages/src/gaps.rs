@@ -18,8 +18,6 @@ pub(crate) struct GapTracker {
     counters: Vec<CpuCounters>,
     recursion_misses: u64,
     malformed: u64,
-    /// How often losses were found so far.
-    losses: u64,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +89,6 @@ impl GapTracker {
         if self.malformed > 0 {
             gaps.push(gap(None, "decode", std::mem::take(&mut self.malformed), None));
         }
-        self.losses += gaps.len() as u64;
         gaps
     }
 
@@ -132,7 +129,6 @@ impl GapTracker {
             gaps.push(gap(None, "recursion", lost, None));
         }
         self.recursion_misses = recursion_misses;
-        self.losses += gaps.len() as u64;
         gaps
     }
 
@@ -141,18 +137,6 @@ impl GapTracker {
         let mut gaps = self.take_holes(0);
         gaps.extend(self.tick());
         gaps
-    }
-
-    /// How often losses were found so far, for [`Self::is_whole_since`].
-    pub(crate) fn losses(&self) -> u64 {
-        self.losses
-    }
-
-    /// True while no record is known to be missing that was made since [`Self::losses`] was `losses`. A hole
-    /// that the ring has not been emptied for is none yet: what belongs there may be on its way.
-    pub(crate) fn is_whole_since(&self, losses: u64) -> bool {
-        let mut holes = self.cpus.values().flat_map(|cpu| cpu.holes.values());
-        self.losses == losses && self.malformed == 0 && holes.all(|(_, ticks)| *ticks == 0)
     }
 
     /// What the kernel has counted so far; what filters left out is not known here.
@@ -213,12 +197,9 @@ mod tests {
         let mut tracker = GapTracker::default();
         tracker.see(0, 0);
         assert!(tracker.count(&[counters(4), counters(0)], 0).is_empty());
-        assert!(tracker.is_whole_since(0), "it may be on its way");
         assert!(tracker.tick().is_empty());
-        assert!(!tracker.is_whole_since(0));
         assert_eq!(tracker.tick(), [gap(Some(0), "ring", 3, Some((1, 3)))]);
         assert!(tracker.count(&[counters(4), counters(0)], 0).is_empty(), "each loss once");
-        assert!(!tracker.is_whole_since(0) && tracker.is_whole_since(tracker.losses()));
         assert!(tracker.finish().is_empty());
     }
 

@@ -27,8 +27,6 @@ pub struct KernelSource {
     cgroups: Cgroups,
     processes: HashMap<u32, Program>,
     gaps: GapTracker,
-    /// Each watch as it was first seen, and what had been lost by then.
-    begun: HashMap<u32, (Arc<Watched>, u64)>,
     left_out: LeftOut,
     pending: KernelBatch,
 }
@@ -57,7 +55,6 @@ impl KernelSource {
             cgroups: Cgroups::new(lookup),
             processes: HashMap::new(),
             gaps: GapTracker::default(),
-            begun: HashMap::new(),
             left_out: LeftOut::since(clock::now()),
             pending: KernelBatch::default(),
         }
@@ -87,19 +84,12 @@ impl KernelSource {
         self.pending.records.push(Attributed { end, executable, cgroup, watched, about });
     }
 
-    /// Takes over what has changed of the watches.
+    /// Takes over what has changed of the watches; of one that is over nothing comes any more.
     fn renew(&mut self) {
-        if !self.agents.renew() {
-            return;
+        if self.agents.renew() {
+            let Self { processes, agents, .. } = self;
+            processes.retain(|_, program| agents.knows(program.watch));
         }
-        let Self { processes, agents, begun, gaps, .. } = self;
-        processes.retain(|_, program| agents.knows(program.watch));
-        let begin = |(watch, watched): (u32, &Arc<Watched>)| {
-            let known = begun.get(&watch).filter(|(known, _)| Arc::ptr_eq(known, watched));
-            let losses = known.map_or(gaps.losses(), |(_, losses)| *losses);
-            (watch, (Arc::clone(watched), losses))
-        };
-        *begun = agents.all().map(begin).collect();
     }
 
     /// The watch that the record's task is under, and what it tells of a cgroup.
@@ -189,7 +179,7 @@ impl KernelSource {
     /// emptied: what was numbered before the tick before last and has not come is lost.
     pub fn tick(&mut self) -> Vec<OwnRecord> {
         self.cgroups.tick();
-        // Before losses are found that a new watch may have had.
+        // A ring that has fallen silent is to forget too.
         self.renew();
         records_of(self.gaps.tick())
     }
@@ -197,7 +187,6 @@ impl KernelSource {
     /// Losses that the kernel's counters tell of. Call it every second or so. What they number beyond the
     /// newest record of a CPU is lost unless it comes before the second tick from now.
     pub fn count(&mut self, counters: &[CpuCounters], recursion_misses: u64) -> Vec<OwnRecord> {
-        self.renew();
         records_of(self.gaps.count(counters, recursion_misses))
     }
 
@@ -214,18 +203,6 @@ impl KernelSource {
         let mut records = records_of(self.gaps.finish());
         records.push(span_record(self.left_out.end(clock::now())));
         records
-    }
-
-    /// The processes whose newest record is of `watch` and that have not ended: with its cgroup empty, those
-    /// that left it. `None` where something was lost since the watch was registered, and so perhaps the end of one.
-    ///
-    /// Some of them may have been let go since, or be a watch's of another ring: nothing comes of them here any
-    /// more. Ask the kernel before doing anything to them.
-    #[must_use]
-    pub fn alive(&self, watch: u32) -> Option<Vec<u32>> {
-        let of_watch = self.processes.iter().filter(|(_, program)| program.watch == watch);
-        let before = self.begun.get(&watch).map_or(0, |(_, losses)| *losses);
-        self.gaps.is_whole_since(before).then(|| of_watch.map(|(pid, _)| *pid).collect())
     }
 
     /// What the kernel has counted, for heartbeats.
@@ -291,7 +268,9 @@ fn executable_from_proc(pid: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use graven_abi::Header;
-    use graven_abi::layout::{CgroupBody, ExecBody, ForkBody, ItemHeader, TaskBody, reason};
+    use graven_abi::layout::{
+        CgroupBody, ExecBody, ExitBody, ForkBody, ItemHeader, TaskBody, reason,
+    };
 
     use super::*;
     use crate::agents::Agent;
@@ -321,55 +300,62 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_a_matter_of_the_watches_of_its_time() {
-        let agents = Agents::default();
-        let agent = || Agent { id: "a".into(), trace_id: "t".into() };
-        let register = |watch| agents.set(watch, Watched::new(agent(), "graven exec"));
-        let fork = |watch, seq| {
-            let header = Header { pid: 4_000_000, watch, seq, ..Header::default() };
-            encode::fork(header, ForkBody { child_pid: 4_000_001, child_tid: 4_000_001 })
-        };
-        let mut source = KernelSource::new(agents.clone(), Box::new(|_| None));
-        let settle = |source: &mut KernelSource| source.tick().len() + source.tick().len();
-        register(0);
-        source.push(&fork(0, 0));
-        assert_eq!(source.alive(0).map(|pids| pids.len()), Some(2), "control");
-        source.push(&fork(0, 2));
-        assert_eq!(settle(&mut source), 1, "one is lost");
-        assert_eq!(source.alive(0), None);
-
-        register(1);
-        source.push(&fork(1, 3));
-        assert_eq!(source.alive(1).map(|pids| pids.len()), Some(2), "it began after that");
-        assert_eq!(source.alive(0), None);
-        // All that the next one has said so far is lost.
-        register(2);
-        let counters = CpuCounters { seq: 5, ..CpuCounters::default() };
-        assert!(source.count(&[counters], 0).is_empty());
-        assert_eq!(settle(&mut source), 1);
-        assert_eq!((source.alive(2), source.alive(1)), (None, None));
-        // Under the same index, another run.
-        agents.remove(2);
-        register(2);
-        source.push(&fork(2, 5));
-        assert_eq!(source.alive(2).map(|pids| pids.len()), Some(2));
-    }
-
-    #[test]
     fn a_task_that_comes_under_watch_is_followed_and_who_makes_a_cgroup_is_not() {
         let mut source = KernelSource::new(Agents::default(), Box::new(|_| None));
         let of = |pid, seq| Header { pid, tid: pid, seq, ..Header::default() };
         let made = CgroupBody { cgroup_id: 2, parent_id: 1, made: 1, items_bytes: 0 };
         source.push(&encode::cgroup(of(4_000_000, 0), made, &[]));
-        assert_eq!(source.alive(0), Some(vec![]), "it may be anybody");
+        assert_eq!(of_watch(&source, 0), [] as [u32; 0], "it may be anybody");
 
         let body = TaskBody { reason: reason::JOINED, items_bytes: 0, start_ns: 1 };
         let exe = ItemHeader { arg: 0, kind: item_kind::EXE, err: 0, len: 0, flags: 0 };
         let task = encode::task(of(4_000_001, 1), body, &[(exe, b"sh\0bin\0".as_slice())]);
         source.push(&task);
-        assert_eq!(source.alive(0), Some(vec![4_000_001]));
+        assert_eq!(of_watch(&source, 0), [4_000_001]);
         let batch = source.take().expect("two records");
         let programs: Vec<_> = batch.records.iter().map(|it| it.executable.to_vec()).collect();
         assert_eq!(programs, [b"".to_vec(), b"/bin/sh".to_vec()]);
+    }
+
+    #[test]
+    fn the_living_are_told_apart_by_their_watch() {
+        let agents = Agents::default();
+        for watch in [0, 5] {
+            let agent = Agent { id: "a".into(), trace_id: "t".into() };
+            agents.set(watch, Watched::new(agent, "graven run"));
+        }
+        let mut source = KernelSource::new(agents.clone(), Box::new(|_| None));
+        let of = |pid: u32, watch: u32, seq: u64| Header {
+            pid,
+            tid: pid,
+            watch,
+            seq,
+            ..Header::default()
+        };
+        let exec = |header| encode::exec(header, ExecBody { old_tid: 1, items_bytes: 0 }, &[]);
+        source.push(&exec(of(4_000_001, 0, 0)));
+        source.push(&exec(of(4_000_002, 5, 1)));
+        let child = ForkBody { child_pid: 4_000_003, child_tid: 4_000_003 };
+        source.push(&encode::fork(of(4_000_002, 5, 2), child));
+        source.push(&encode::exit(of(4_000_002, 5, 3), ExitBody { status: 0, group_dead: 1 }));
+        // Made by a process that nobody watches: it is not to be taken for one that is.
+        let body = CgroupBody { cgroup_id: 7, parent_id: 1, made: 1, items_bytes: 0 };
+        source.push(&encode::cgroup(of(4_000_004, 5, 4), body, &[]));
+        assert_eq!(of_watch(&source, 0), [4_000_001]);
+        assert_eq!(of_watch(&source, 5), [4_000_003]);
+        assert_eq!(of_watch(&source, 6), [] as [u32; 0]);
+        // Moved to the other watch.
+        source.push(&exec(of(4_000_003, 0, 5)));
+        assert_eq!(of_watch(&source, 5), [] as [u32; 0]);
+        // With its watch, each is forgotten.
+        agents.remove(0);
+        source.push(&exec(of(4_000_005, 5, 6)));
+        assert_eq!(of_watch(&source, 0), [] as [u32; 0]);
+    }
+
+    /// The processes that are known under a watch.
+    fn of_watch(source: &KernelSource, watch: u32) -> Vec<u32> {
+        let of_watch = source.processes.iter().filter(|(_, program)| program.watch == watch);
+        of_watch.map(|(pid, _)| *pid).collect()
     }
 }

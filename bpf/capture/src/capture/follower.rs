@@ -54,16 +54,6 @@ impl Ring {
         Ok(followers)
     }
 
-    /// The process `pid`, if it is among the [`Self::followers`] of watch `index`.
-    ///
-    /// # Errors
-    ///
-    /// [`CaptureError::Read`] if the kernel does not tell.
-    pub fn follower(&self, index: u32, pid: u32) -> Result<Option<OwnedFd>, CaptureError> {
-        let mut followers = self.followers(index)?.into_iter();
-        Ok(followers.find(|follower| follower.pid == pid).map(|follower| follower.process))
-    }
-
     /// Ids and starts of the processes of watch `index`.
     fn listed(&self, index: u32) -> Result<BTreeSet<(u32, u64)>, CaptureError> {
         let Ok(at) = self.kernel.require_watch(index) else { return Ok(BTreeSet::new()) };

@@ -8,8 +8,13 @@ use crate::rig::{all, cgroup, drained, is_root, shell, watching};
 
 const RING_BYTES: u32 = 1 << 20;
 
+/// Pids of those that are followed for a watch.
+fn followers(ring: &Ring, index: u32) -> Vec<u32> {
+    ring.followers(index).expect("told").iter().map(|follower| follower.pid).collect()
+}
+
 fn follows(ring: &Ring, index: u32, cat: &Cat) -> bool {
-    ring.follower(index, cat.id()).expect("told").is_some()
+    followers(ring, index).contains(&cat.id())
 }
 
 #[test]
@@ -48,15 +53,10 @@ fn a_process_is_one_watchs_at_a_time() {
     assert!(follows(&second, 5, &cat));
     let id = cat.id();
     cat.end();
-    assert!(second.follower(5, id).expect("told").is_none(), "it has ended");
+    assert!(!followers(&second, 5).contains(&id), "it has ended");
     for cgroup in [one, two] {
         cgroup.remove().expect("empty");
     }
-}
-
-/// Pids of those that are followed for watch 0.
-fn followers(ring: &Ring) -> Vec<u32> {
-    ring.followers(0).expect("told").iter().map(|follower| follower.pid).collect()
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn stragglers_are_found_whatever_was_lost_and_wherever_they_hide() {
     capture.watch_cgroup(excluded.path(), 1).expect("watched");
     // Nobody reads the ring: of all that follows, nothing comes through.
     shell("i=0; while [ $i -lt 300 ]; do : > /dev/null; i=$((i+1)); done", &command);
-    assert_eq!(followers(&ring), [] as [u32; 0], "control: the shell has ended");
+    assert_eq!(followers(&ring, 0), [] as [u32; 0], "control: the shell has ended");
     let outside = command.path().parent().expect("graven");
     let (mut left, mut hidden) = (Cat::start_in(&command), Cat::start_in(&command));
     let stranger = Cat::start();
@@ -88,7 +88,7 @@ fn stragglers_are_found_whatever_was_lost_and_wherever_they_hide() {
     }
     left.killed();
     hidden.killed();
-    assert_eq!(followers(&ring), [] as [u32; 0]);
+    assert_eq!(followers(&ring, 0), [] as [u32; 0]);
     stranger.end();
     drained(&mut ring);
     for cgroup in [command, excluded] {

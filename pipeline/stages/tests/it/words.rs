@@ -8,8 +8,7 @@ use std::process::Command;
 use globset::{Glob, GlobSetBuilder};
 use graven_abi::encode::{self, ItemSpec};
 use graven_abi::layout::{
-    CallBody, CgroupBody, ExecBody, ExitBody, ForkBody, ItemHeader, MovedBody, TaskBody, item_flag,
-    item_kind, reason,
+    CallBody, CgroupBody, ExecBody, ItemHeader, MovedBody, TaskBody, item_flag, item_kind, reason,
 };
 use graven_abi::{CpuCounters, Header};
 use graven_stages::{Intake, KernelSource, Raw, Watched};
@@ -106,29 +105,6 @@ fn each_watch_has_its_own_agent() {
             json!({"id": "unregistered watch 5", "kind": "agent"}),
         ]
     );
-}
-
-#[test]
-fn the_living_are_told_apart_by_their_watch() {
-    let mut source = source();
-    let of = |pid: u32, watch: u32, seq: u64| Header { pid, tid: pid, watch, ..header(0, seq) };
-    source.push(&open(of(4_000_001, 0, 0), "/f"));
-    source.push(&open(of(4_000_002, 5, 1), "/f"));
-    let child = ForkBody { child_pid: 4_000_003, child_tid: 4_000_003 };
-    source.push(&encode::fork(of(4_000_002, 5, 2), child));
-    source.push(&encode::exit(of(4_000_002, 5, 3), ExitBody { status: 0, group_dead: 1 }));
-    // Made by a process that nobody watches: it is not to be taken for one that is.
-    let body = CgroupBody { cgroup_id: 7, parent_id: 1, made: 1, items_bytes: 0 };
-    source.push(&encode::cgroup(of(4_000_004, 5, 4), body, &[]));
-    assert_eq!(source.alive(0), Some(vec![4_000_001]));
-    assert_eq!(source.alive(5), Some(vec![4_000_003]));
-    assert_eq!(source.alive(6), Some(vec![]));
-    // Moved to the other watch.
-    source.push(&open(of(4_000_003, 0, 5), "/f"));
-    assert_eq!(source.alive(5), Some(vec![]));
-    source.push(&open(of(4_000_001, 0, 7), "/f"));
-    drop(source.tick());
-    assert_eq!(source.alive(0), None, "number 6 may have been an end");
 }
 
 #[test]
