@@ -63,7 +63,7 @@ pub fn create(
     }
     let key = PrivateKey::from_seed(origin.clone(), &seed);
     let verifier = key.verifier();
-    let info = LedgerInfo { created, id: hex::encode(id), key: verifier.to_string(), origin };
+    let info = LedgerInfo { created, id: const_hex::encode(id), key: verifier.to_string(), origin };
 
     let paths = Paths::new(dir);
     files::make_dir(dir)?;

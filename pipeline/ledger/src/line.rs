@@ -47,7 +47,7 @@ pub struct Members<'a> {
     pub verdict: Option<&'a [u8]>,
     pub place: Option<&'a [u8]>,
     /// First member that the format does not know.
-    pub unknown: Option<&'a str>,
+    pub unknown: Option<&'a [u8]>,
 }
 
 impl<'a> Members<'a> {
@@ -90,33 +90,33 @@ impl<'a> Members<'a> {
         .all(Option::is_some)
     }
 
-    fn slot(&mut self, key: &str) -> Option<&mut Option<&'a [u8]>> {
+    fn slot(&mut self, key: &[u8]) -> Option<&mut Option<&'a [u8]>> {
         Some(match key {
-            "action" => &mut self.action,
-            "actor" => &mut self.actor,
-            "bytes_severed" => &mut self.bytes_severed,
-            "detail" => &mut self.detail,
-            "enforcement" => &mut self.enforcement,
-            "epoch" => &mut self.epoch,
-            "external_trace_id" => &mut self.external_trace_id,
-            "gap" => &mut self.gap,
-            "kind" => &mut self.kind,
-            "ledger" => &mut self.ledger,
-            "mono_ns" => &mut self.mono_ns,
-            "occurred" => &mut self.occurred,
-            "payload" => &mut self.payload,
-            "prev" => &mut self.prev,
-            "process" => &mut self.process,
-            "schema_version" => &mut self.schema_version,
-            "seq" => &mut self.seq,
-            "source" => &mut self.source,
-            "subject" => &mut self.subject,
-            "syscall" => &mut self.syscall,
-            "target_host" => &mut self.target_host,
-            "timestamp_truetime" => &mut self.timestamp_truetime,
-            "trace_id" => &mut self.trace_id,
-            "verdict" => &mut self.verdict,
-            "where" => &mut self.place,
+            b"action" => &mut self.action,
+            b"actor" => &mut self.actor,
+            b"bytes_severed" => &mut self.bytes_severed,
+            b"detail" => &mut self.detail,
+            b"enforcement" => &mut self.enforcement,
+            b"epoch" => &mut self.epoch,
+            b"external_trace_id" => &mut self.external_trace_id,
+            b"gap" => &mut self.gap,
+            b"kind" => &mut self.kind,
+            b"ledger" => &mut self.ledger,
+            b"mono_ns" => &mut self.mono_ns,
+            b"occurred" => &mut self.occurred,
+            b"payload" => &mut self.payload,
+            b"prev" => &mut self.prev,
+            b"process" => &mut self.process,
+            b"schema_version" => &mut self.schema_version,
+            b"seq" => &mut self.seq,
+            b"source" => &mut self.source,
+            b"subject" => &mut self.subject,
+            b"syscall" => &mut self.syscall,
+            b"target_host" => &mut self.target_host,
+            b"timestamp_truetime" => &mut self.timestamp_truetime,
+            b"trace_id" => &mut self.trace_id,
+            b"verdict" => &mut self.verdict,
+            b"where" => &mut self.place,
             _ => return None,
         })
     }
@@ -159,9 +159,8 @@ impl Placement {
         let bad = LineError::Member;
         let unsigned =
             |value: Option<&[u8]>, name| value.and_then(canonical::unsigned).ok_or(bad(name));
-        let is = |value: Option<&[u8]>, text: &str| {
-            value.and_then(canonical::string).is_some_and(|it| it == text)
-        };
+        let is =
+            |value: Option<&[u8]>, text| value.is_some_and(|it| canonical::is_string(it, text));
         if !is(members.ledger, origin) {
             return Err(bad("ledger"));
         }
@@ -192,14 +191,13 @@ impl Placement {
 fn interval(value: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let (mut earliest, mut latest, mut strange) = (None, None, false);
     let time = |value| canonical::string(value).and_then(|text| Timestamp::parse(&text));
-    canonical::object(value, |key, value| match key {
-        "clock" => strange |= value != b"\"unsynchronised\"",
-        "earliest" => earliest = time(value),
-        "latest" => latest = time(value),
+    canonical::members(value, |key, value| match key {
+        b"clock" => strange |= value != b"\"unsynchronised\"",
+        b"earliest" => earliest = time(value),
+        b"latest" => latest = time(value),
         // Members that a later version adds are kept and reported, like any others.
         _ => {}
-    })
-    .ok()?;
+    });
     let interval = (earliest?, latest?);
     (!strange && interval.0 <= interval.1).then_some(interval)
 }

@@ -51,7 +51,7 @@ fn split_key(text: &str) -> Option<(Origin, KeyId, Zeroizing<[u8; 32]>)> {
     let (name, rest) = text.split_once('+')?;
     let (id, key) = rest.split_once('+')?;
     let mut id_bytes = [0; 4];
-    hex::decode_to_slice(id, &mut id_bytes).ok()?;
+    const_hex::decode_to_slice(id, &mut id_bytes).ok()?;
     // Only one spelling: hex would take capitals too.
     if id.bytes().any(|digit| digit.is_ascii_uppercase()) {
         return None;
@@ -84,7 +84,7 @@ impl fmt::Display for VerifierKey {
         let public = self.key.as_bytes();
         let id = key_id(&self.origin, TYPE_ED25519, public);
         let key = BASE64_STANDARD.encode([&[TYPE_ED25519], &public[..]].concat());
-        write!(f, "{}+{}+{key}", self.origin, hex::encode(id))
+        write!(f, "{}+{}+{key}", self.origin, const_hex::encode(id))
     }
 }
 
@@ -120,7 +120,12 @@ impl PrivateKey {
         let id = key_id(&self.origin, TYPE_ED25519, self.key.verifying_key().as_bytes());
         let bytes = Zeroizing::new([&[TYPE_ED25519], &seed[..]].concat());
         let key = Zeroizing::new(BASE64_STANDARD.encode(&*bytes));
-        Zeroizing::new(format!("{PRIVATE_PREFIX}{}+{}+{}", self.origin, hex::encode(id), *key))
+        Zeroizing::new(format!(
+            "{PRIVATE_PREFIX}{}+{}+{}",
+            self.origin,
+            const_hex::encode(id),
+            *key
+        ))
     }
 
     /// Signs `checkpoint` at `unix_s`: the note signature, then the log's own cosignature.
@@ -335,7 +340,7 @@ mod tests {
         assert_eq!(verifier.to_string().parse::<VerifierKey>().unwrap(), verifier);
         let again: PrivateKey = key().to_secret_text().parse().unwrap();
         assert_eq!(again.verifier(), verifier);
-        assert!(!format!("{:?}", key()).contains(&hex::encode([7; 32])));
+        assert!(!format!("{:?}", key()).contains(&const_hex::encode([7; 32])));
     }
 
     #[test]

@@ -26,16 +26,18 @@ pub struct NotCanonical {
 /// bytes are no JSON object at all. Members before it were handed over.
 pub fn object<'a>(
     bytes: &'a [u8],
-    mut member: impl FnMut(&'a str, &'a [u8]),
+    member: impl FnMut(&'a [u8], &'a [u8]),
 ) -> Result<(), NotCanonical> {
-    let text = std::str::from_utf8(bytes)
+    std::str::from_utf8(bytes)
         .map_err(|error| NotCanonical { at_byte: error.valid_up_to(), why: "invalid UTF-8" })?;
-    let mut scanner = Scanner { bytes, at: 0, depth: 0 };
-    if scanner.peek() != Some(b'{') {
-        return Err(scanner.fault("expected an object"));
-    }
-    scanner.object(&mut |key, value| member(&text[key.0..key.1], &bytes[value.0..value.1]))?;
-    if scanner.at == bytes.len() { Ok(()) } else { Err(scanner.fault("bytes after the object")) }
+    Scanner::<true>::whole(bytes, member)
+}
+
+/// Hands over the members of an object that stands inside bytes which [`object`] has accepted: what was
+/// checked there is not checked again. Of other bytes it hands over some members, or none.
+pub fn members<'a>(object: &'a [u8], member: impl FnMut(&'a [u8], &'a [u8])) {
+    // Without order and UTF-8 to check there is nothing to find fault with.
+    Scanner::<false>::whole(object, member).unwrap_or_default();
 }
 
 /// The text of a canonical JSON string, or `None` where `value` is something else.
@@ -48,6 +50,15 @@ pub fn string(value: &[u8]) -> Option<Cow<'_, str>> {
     std::str::from_utf8(inner).ok().map(Cow::Borrowed)
 }
 
+/// Whether `value` is the canonical JSON string of `text`, which needs no escape.
+#[must_use]
+pub fn is_string(value: &[u8], text: &str) -> bool {
+    value.len() == text.len() + 2
+        && value.first() == Some(&b'"')
+        && value.last() == Some(&b'"')
+        && &value[1..value.len() - 1] == text.as_bytes()
+}
+
 /// The value of a canonical non-negative integer, or `None` where `value` is something else.
 #[must_use]
 pub fn unsigned(value: &[u8]) -> Option<u64> {
@@ -57,13 +68,52 @@ pub fn unsigned(value: &[u8]) -> Option<u64> {
 /// Start and end of a stretch of bytes.
 type Span = (usize, usize);
 
-struct Scanner<'a> {
+/// One byte in each place of a word.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// How many of the eight bytes at the low end of `word` stand for themselves in a string: up to the first
+/// quote, backslash or control character.
+///
+/// Source: "Determine if a word has a zero byte" in Sean Eron Anderson's Bit Twiddling Hacks; what it may
+/// flag wrongly lies above the first that it flags rightly.
+const fn ordinary(word: u64) -> usize {
+    const HIGH: u64 = each(0x80);
+    let (quote, backslash) = (word ^ each(b'"'), word ^ each(b'\\'));
+    let special = quote.wrapping_sub(each(1)) & !quote
+        | backslash.wrapping_sub(each(1)) & !backslash
+        | word.wrapping_sub(each(0x20)) & !word;
+    ((special & HIGH).trailing_zeros() / u8::BITS) as usize
+}
+
+/// `CHECKED` where order and depth are still to be shown.
+struct Scanner<'a, const CHECKED: bool> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
 }
 
-impl Scanner<'_> {
+impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
+    /// Reads all of `bytes` as one object.
+    fn whole(
+        bytes: &'a [u8],
+        mut member: impl FnMut(&'a [u8], &'a [u8]),
+    ) -> Result<(), NotCanonical> {
+        let mut scanner = Self { bytes, at: 0, depth: 0 };
+        if scanner.peek() != Some(b'{') {
+            return Err(scanner.fault("expected an object"));
+        }
+        scanner.object(&mut |key: Span, value: Span| {
+            member(&bytes[key.0..key.1], &bytes[value.0..value.1]);
+        })?;
+        if scanner.at == bytes.len() {
+            Ok(())
+        } else {
+            Err(scanner.fault("bytes after the object"))
+        }
+    }
+
     fn fault(&self, why: &'static str) -> NotCanonical {
         NotCanonical { at_byte: self.at, why }
     }
@@ -82,10 +132,10 @@ impl Scanner<'_> {
 
     fn value(&mut self) -> Result<(), NotCanonical> {
         match self.peek() {
-            Some(b'{') => self.object(&mut |_, _| {}),
-            Some(b'[') => self.array(),
             Some(b'"') => self.string().map(|_| ()),
             Some(b'-' | b'0'..=b'9') => self.integer(),
+            Some(b'{') => self.object(&mut |_, _| {}),
+            Some(b'[') => self.array(),
             Some(b't') => self.word(b"true"),
             Some(b'f') => self.word(b"false"),
             Some(b'n') => self.word(b"null"),
@@ -102,7 +152,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn object(&mut self, member: &mut dyn FnMut(Span, Span)) -> Result<(), NotCanonical> {
+    fn object(&mut self, member: &mut impl FnMut(Span, Span)) -> Result<(), NotCanonical> {
         self.enter()?;
         let mut previous: Option<Span> = None;
         while self.peek() != Some(b'}') {
@@ -111,7 +161,8 @@ impl Scanner<'_> {
             }
             let key_at = self.at;
             let key = self.string()?;
-            if let Some(previous) = previous
+            if CHECKED
+                && let Some(previous) = previous
                 && !self.ascends(previous, key)
             {
                 return Err(NotCanonical { at_byte: key_at, why: "key repeated or out of order" });
@@ -147,6 +198,13 @@ impl Scanner<'_> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
         loop {
+            while let Some(word) = self.bytes[self.at..].first_chunk() {
+                let ordinary = ordinary(u64::from_le_bytes(*word));
+                self.at += ordinary;
+                if ordinary < size_of_val(word) {
+                    break;
+                }
+            }
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -218,10 +276,19 @@ impl Scanner<'_> {
     /// True when key `b` sorts after key `a` by UTF-16 code units (RFC 8785, section 3.2.3).
     fn ascends(&self, a: Span, b: Span) -> bool {
         let (raw_a, raw_b) = (&self.bytes[a.0..a.1], &self.bytes[b.0..b.1]);
-        let plain = |key: &[u8]| key.is_ascii() && !key.contains(&b'\\');
-        if plain(raw_a) && plain(raw_b) {
-            return raw_a < raw_b;
+        let same = raw_a.iter().zip(raw_b).take_while(|(a, b)| a == b && **a != b'\\').count();
+        let plain = |byte: &u8| byte.is_ascii() && *byte != b'\\';
+        match (raw_a.get(same), raw_b.get(same)) {
+            // Where keys first differ in ASCII that stands for itself, their bytes sort as they do.
+            (Some(a), Some(b)) if plain(a) && plain(b) => a < b,
+            (None, b) => b.is_some(),
+            (Some(_), None) => false,
+            _ => self.ascends_decoded(a, b),
         }
+    }
+
+    #[cold]
+    fn ascends_decoded(&self, a: Span, b: Span) -> bool {
         let quoted = |span: Span| string(&self.bytes[span.0 - 1..=span.1]);
         match (quoted(a), quoted(b)) {
             (Some(a), Some(b)) => a.encode_utf16().lt(b.encode_utf16()),
@@ -232,7 +299,59 @@ impl Scanner<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Two keys are in order where their UTF-16 code units are, however they are spelled.
+        #[test]
+        fn keys_ascend_by_utf16(a in key(), b in key()) {
+            let text = format!("{{{}:1,{}:2}}", quoted(&a), quoted(&b));
+            let ascends = a.encode_utf16().lt(b.encode_utf16());
+            prop_assert_eq!(check(&text).is_ok(), ascends, "{}", text);
+        }
+
+        /// A string ends at its first bare quote, wherever in a word that stands.
+        #[test]
+        fn strings_are_read_to_their_end(value in "\\PC{0,40}|[\"\\\\\u{0}-\u{20}a]{0,20}") {
+            let text = quoted(&value);
+            let object_text = format!("{{\"k\":{text}}}");
+            let mut seen = Vec::new();
+            object(object_text.as_bytes(), |_, value| seen.push(value)).unwrap();
+            prop_assert_eq!(&seen, &[text.as_bytes()]);
+            prop_assert_eq!(string(seen[0]).map(Cow::into_owned), Some(value.clone()));
+            let is_plain = text.len() == value.len() + 2;
+            prop_assert_eq!(is_string(seen[0], &value), is_plain);
+        }
+
+        /// Inside canonical bytes both readers see the same.
+        #[test]
+        fn members_are_those_of_the_object(keys in proptest::collection::btree_set("[a-e]{1,3}", 0..6)) {
+            let inner: Vec<_> = keys.iter().map(|key| format!("{}:[{{}},\"{key}\"]", quoted(key))).collect();
+            let text = format!("{{{}}}", inner.join(","));
+            let (mut checked, mut again) = (Vec::new(), Vec::new());
+            object(text.as_bytes(), |key, value| checked.push((key, value))).unwrap();
+            members(text.as_bytes(), |key, value| again.push((key, value)));
+            prop_assert_eq!(checked.len(), keys.len());
+            prop_assert_eq!(checked, again);
+        }
+
+        /// The reader that checks nothing takes anything.
+        #[test]
+        fn members_of_anything_do_no_harm(bytes: Vec<u8>) {
+            members(&bytes, |key, value| assert!(key.len() + value.len() < bytes.len()));
+        }
+    }
+
+    /// Keys that share beginnings and need every kind of spelling.
+    fn key() -> impl Strategy<Value = String> {
+        "[ab\"\\\\\n\u{1}\u{7f}\u{e9}\u{fb33}\u{1f600}]{0,4}"
+    }
+
+    fn quoted(text: &str) -> String {
+        serde_json_canonicalizer::to_string(&text).unwrap()
+    }
 
     fn check(text: &str) -> Result<(), NotCanonical> {
         object(text.as_bytes(), |_, _| {})
@@ -299,7 +418,7 @@ mod tests {
     fn members_are_handed_over_in_order() {
         let mut seen = Vec::new();
         object(br#"{"a":[1],"b":"x"}"#, |key, value| seen.push((key, value))).unwrap();
-        assert_eq!(seen, [("a", &b"[1]"[..]), ("b", &b"\"x\""[..])]);
+        assert_eq!(seen, [(&b"a"[..], &b"[1]"[..]), (b"b", b"\"x\"")]);
         assert_eq!(string(seen[1].1).as_deref(), Some("x"));
     }
 }

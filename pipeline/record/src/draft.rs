@@ -1,7 +1,5 @@
 //! Records on their way into the ledger: everything but their place in the chain.
 
-use std::io::Write as _;
-
 use crate::members::{Actor, Body, Source, Subject, Where};
 use crate::write::ObjectWriter;
 use crate::{Hash, RECORD_BYTES_MAX, SCHEMA_VERSION, TrueTime};
@@ -200,8 +198,17 @@ impl Draft<'_> {
 
 fn write_time(out: &mut Vec<u8>, time: &TrueTime) {
     let clock = if time.synchronised { "" } else { r#""clock":"unsynchronised","# };
-    write!(out, r#"{{{clock}"earliest":"{}","latest":"{}"}}"#, time.earliest, time.latest)
-        .expect("a Vec takes every byte");
+    for part in [
+        b"{",
+        clock.as_bytes(),
+        br#""earliest":""#,
+        &time.earliest.to_text(),
+        br#"","latest":""#,
+        &time.latest.to_text(),
+        br#""}"#,
+    ] {
+        out.extend_from_slice(part);
+    }
 }
 
 #[cfg(test)]

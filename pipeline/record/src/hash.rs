@@ -22,7 +22,7 @@ impl Hash {
         let mut text = [0; Self::TEXT_BYTES];
         let (prefix, digits) = text.split_at_mut(PREFIX.len());
         prefix.copy_from_slice(PREFIX.as_bytes());
-        hex::encode_to_slice(self.0, digits).expect("64 digits hold 32 bytes");
+        const_hex::encode_to_slice(self.0, digits).expect("64 digits hold 32 bytes");
         text
     }
 }
@@ -37,19 +37,19 @@ impl FromStr for Hash {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.strip_prefix(PREFIX).ok_or(HashParseError)?;
-        if digits.bytes().any(|digit| digit.is_ascii_uppercase()) {
+        // Without a way out in the middle, so that all of it is one vector operation.
+        if digits.bytes().fold(false, |any, digit| any | digit.is_ascii_uppercase()) {
             return Err(HashParseError);
         }
         let mut bytes = [0; 32];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| HashParseError)?;
+        const_hex::decode_to_slice(digits, &mut bytes).map_err(|_| HashParseError)?;
         Ok(Self(bytes))
     }
 }
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(PREFIX)?;
-        f.write_str(&hex::encode(self.0))
+        f.write_str(str::from_utf8(&self.to_text()).expect("ASCII"))
     }
 }
 

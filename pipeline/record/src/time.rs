@@ -26,20 +26,99 @@ impl Timestamp {
     /// Reads the textual form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let parsed: jiff::Timestamp = text.parse().ok()?;
-        let unix_ns = i64::try_from(parsed.as_nanosecond()).ok()?;
-        let time = Self { unix_ns };
-        // jiff reads more forms than this format allows: only the one spelling counts.
-        (time.to_string() == text).then_some(time)
+        let text: &[u8; Self::TEXT_BYTES] = text.as_bytes().try_into().ok()?;
+        let number = |from: usize, digits: usize| {
+            text[from..from + digits].iter().try_fold(0, |number, byte| {
+                byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+            })
+        };
+        let marks =
+            [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (29, b'Z')];
+        if marks.iter().any(|(at, mark)| text[*at] != *mark) {
+            return None;
+        }
+        let day = days_from_civil(number(0, 4)?, number(5, 2)?, number(8, 2)?)?;
+        let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let ns = ((hour * 60 + minute) * 60 + second) * 1_000_000_000 + number(20, 9)?;
+        // In wider numbers: the first and the last day of the range are not whole.
+        let unix_ns = i64::try_from(i128::from(day) * i128::from(NS_PER_DAY) + i128::from(ns));
+        unix_ns.ok().map(|unix_ns| Self { unix_ns })
+    }
+
+    /// The textual form, without allocation.
+    #[must_use]
+    pub fn to_text(self) -> [u8; Self::TEXT_BYTES] {
+        let mut text = *b"1970-01-01T00:00:00.000000000Z";
+        let mut put = |from: usize, digits: usize, mut number: i64| {
+            for place in text[from..from + digits].iter_mut().rev() {
+                *place = b'0' + u8::try_from(number % 10).expect("a digit");
+                number /= 10;
+            }
+        };
+        let (year, month, day) = civil_from_days(self.utc_day());
+        let ns = self.unix_ns.rem_euclid(NS_PER_DAY);
+        let second = ns / 1_000_000_000;
+        put(0, 4, year);
+        put(5, 2, month);
+        put(8, 2, day);
+        put(11, 2, second / 3_600);
+        put(14, 2, second / 60 % 60);
+        put(17, 2, second % 60);
+        put(20, 9, ns % 1_000_000_000);
+        text
     }
 }
 
+/// Days from 1970-01-01 to a date of the Gregorian calendar; `None` where there is no such date.
+///
+/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`. Two times
+/// stand in each record, and a library that reads all of RFC 3339 takes as long for them as the
+/// hash of the record does.
+fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_in_month = match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=days_in_month).contains(&day) {
+        return None;
+    }
+    // Years begin in March, so that the leap day is their last.
+    let march_year = if month <= 2 { year - 1 } else { year };
+    let era = march_year.div_euclid(400);
+    let year_of_era = march_year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Some(era * DAYS_PER_ERA + day_of_era - DAYS_TO_1970)
+}
+
+/// Year, month and day of a day since 1970-01-01. Source: as above, `civil_from_days`.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + DAYS_TO_1970;
+    let (era, day_of_era) = (days.div_euclid(DAYS_PER_ERA), days.rem_euclid(DAYS_PER_ERA));
+    let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = (march_month + 2) % 12 + 1;
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// Days in the 400 years after which the calendar repeats.
+const DAYS_PER_ERA: i64 = 146_097;
+
+/// Days from 0000-03-01 to 1970-01-01.
+const DAYS_TO_1970: i64 = 719_468;
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_nanosecond(self.unix_ns.into()) {
-            Ok(time) => write!(f, "{time:.9}"),
-            Err(_) => unreachable!("every i64 of nanoseconds lies in jiff's range"),
-        }
+        f.write_str(str::from_utf8(&self.to_text()).expect("ASCII"))
     }
 }
 
@@ -101,6 +180,8 @@ impl ClockSample {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SAMPLE: ClockSample = ClockSample {
@@ -119,6 +200,45 @@ mod tests {
         assert_eq!(Timestamp::parse(&text), Some(SAMPLE.real));
         assert_eq!(Timestamp::parse("2023-11-14T22:13:20Z"), None, "other spellings do not count");
         assert_eq!(Timestamp::parse("2023-11-14T23:13:20.000000000+01:00"), None);
+    }
+
+    proptest! {
+        /// Every time of the range is written and read as another implementation does.
+        #[test]
+        fn text_is_that_of_rfc_3339(unix_ns: i64) {
+            let time = Timestamp { unix_ns };
+            let other = jiff::Timestamp::from_nanosecond(unix_ns.into()).unwrap();
+            prop_assert_eq!(time.to_string(), format!("{other:.9}"));
+            prop_assert_eq!(Timestamp::parse(&time.to_string()), Some(time));
+        }
+
+        /// What is no time, or spelled in another way, is none.
+        #[test]
+        fn only_the_one_spelling_is_read(unix_ns: i64, at in 0..30_usize, byte in 0x20..0x7f_u8) {
+            let mut text = Timestamp { unix_ns }.to_text();
+            text[at] = byte;
+            let text = str::from_utf8(&text).unwrap();
+            let other = text.parse::<jiff::Timestamp>().ok().filter(|it| format!("{it:.9}") == text);
+            let other = other.and_then(|it| i64::try_from(it.as_nanosecond()).ok());
+            prop_assert_eq!(Timestamp::parse(text).map(|it| it.unix_ns), other);
+        }
+    }
+
+    #[test]
+    fn the_calendars_edges_are_known() {
+        for (text, is_a_date) in [
+            ("2024-02-29T00:00:00.000000000Z", true),
+            ("2023-02-29T00:00:00.000000000Z", false),
+            ("2100-02-29T00:00:00.000000000Z", false),
+            ("2000-02-29T23:59:59.999999999Z", true),
+            ("2023-04-31T00:00:00.000000000Z", false),
+            ("2023-00-01T00:00:00.000000000Z", false),
+            ("2016-12-31T23:59:60.000000000Z", false),
+            ("2016-12-31T24:00:00.000000000Z", false),
+            ("9999-01-01T00:00:00.000000000Z", false),
+        ] {
+            assert_eq!(Timestamp::parse(text).is_some(), is_a_date, "{text}");
+        }
     }
 
     #[test]

@@ -84,23 +84,21 @@ impl LineChecker {
         let mut checked =
             CheckedLines { bytes: bytes.len() as u64, actions: Vec::new(), lines: Vec::new() };
         let mut indices = HashMap::new();
-        let mut offset = at_byte;
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (record, whole) = match line.strip_suffix(b"\n") {
-                Some(record) => (record, true),
-                None => (line, false),
-            };
-            let read = if whole {
-                self.entry(record, &mut checked.actions, &mut indices)
-            } else {
-                Err(BadLine {
+        let mut start = 0;
+        while start < bytes.len() {
+            let end = memchr::memchr(b'\n', &bytes[start..]).map(|length| start + length);
+            let record = &bytes[start..end.unwrap_or(bytes.len())];
+            let read = match end {
+                Some(_) => self.entry(record, &mut checked.actions, &mut indices),
+                None => Err(BadLine {
                     kind: FaultKind::TornRecord,
                     problem: "the line has no newline".into(),
                     place: None,
-                })
+                }),
             };
-            checked.lines.push(Line { at_byte: offset, leaf: leaf_hash(record), read });
-            offset += line.len() as u64;
+            let at_byte = at_byte + start as u64;
+            checked.lines.push(Line { at_byte, leaf: leaf_hash(record), read });
+            start = end.map_or(bytes.len(), |end| end + 1);
         }
         checked
     }
@@ -157,12 +155,11 @@ fn place(members: &Members<'_>) -> Option<(u64, Hash)> {
 /// Reads `{header, height}`.
 fn opening(detail: &[u8]) -> Option<(Hash, u64)> {
     let (mut header, mut height) = (None, None);
-    canonical::object(detail, |key, value| match key {
-        "header" => header = canonical::string(value).and_then(|text| text.parse().ok()),
-        "height" => height = canonical::unsigned(value),
+    canonical::members(detail, |key, value| match key {
+        b"header" => header = canonical::string(value).and_then(|text| text.parse().ok()),
+        b"height" => height = canonical::unsigned(value),
         _ => {}
-    })
-    .ok()?;
+    });
     Some((header?, height?))
 }
 

@@ -35,11 +35,11 @@ impl Missing {
             Timestamp::parse(&text).map(|it| it.unix_ns)
         };
         // Whether it is well formed has been said elsewhere.
-        let _seen = canonical::object(gap, |key, value| match key {
-            "stage" => stage = canonical::string(value),
-            "lost" => lost = canonical::unsigned(value).unwrap_or(0),
-            "from" => from = time(value),
-            "to" => to = time(value),
+        canonical::members(gap, |key, value| match key {
+            b"stage" => stage = canonical::string(value),
+            b"lost" => lost = canonical::unsigned(value).unwrap_or(0),
+            b"from" => from = time(value),
+            b"to" => to = time(value),
             _ => {}
         });
         let none = Self::default();

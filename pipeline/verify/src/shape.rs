@@ -117,17 +117,15 @@ const GAP_DOWNTIME: &[Member] = &gap(Form::Null, Form::Null, Form::Time);
 
 /// Checks the members of a record whose bytes are canonical.
 pub(crate) fn check(members: &Members<'_>) -> Shape {
-    let mut shape = Shape { wrong: None, unknown: members.unknown.map(str::to_owned) };
+    let mut shape = Shape { wrong: None, unknown: members.unknown.map(text) };
     if let Err(wrong) = shape.record(members) {
         shape.wrong = Some(wrong);
     }
     shape
 }
 
-/// The text of a string value, compared without copying; values that need an escape are no words.
 fn is(value: Option<&[u8]>, word: &str) -> bool {
-    value.and_then(|value| value.strip_prefix(b"\"")).and_then(|value| value.strip_suffix(b"\""))
-        == Some(word.as_bytes())
+    value.is_some_and(|value| canonical::is_string(value, word))
 }
 
 impl Shape {
@@ -157,8 +155,8 @@ impl Shape {
         self.may("target_host", it.target_host, Form::Text)?;
         self.must("verdict", it.verdict, Form::Word(&["PERMIT"]))?;
         let mut name = None;
-        each(it.syscall.unwrap_or_default(), |key, value| {
-            if key == "name" {
+        canonical::members(it.syscall.unwrap_or_default(), |key, value| {
+            if key == b"name" {
                 name = Some(value);
             }
         });
@@ -190,8 +188,8 @@ impl Shape {
     fn gap(&mut self, it: &Members<'_>) -> Result<(), String> {
         let gap = it.gap.ok_or("`gap` is missing")?;
         let mut stage = None;
-        each(gap, |key, value| {
-            if key == "stage" {
+        canonical::members(gap, |key, value| {
+            if key == b"stage" {
                 stage = Some(value);
             }
         });
@@ -298,35 +296,37 @@ impl Shape {
         }
     }
 
+    /// Checks the members of an object. Both lists are in the order of their names.
     fn members(&mut self, path: &str, value: &[u8], members: &[Member]) -> Result<(), String> {
         if value.first() != Some(&b'{') {
             return Err(format!("`{path}` is no object"));
         }
-        let mut seen = 0_u32;
-        let mut result = Ok(());
-        each(value, |key, value| match members.iter().position(|(name, ..)| *name == key) {
-            Some(index) => {
-                seen |= 1 << index;
-                let form = members[index].1;
-                if result.is_ok() && !plain(value, form) {
-                    result = self.value(&format!("{path}.{key}"), value, form);
-                }
+        let mut expected = members.iter().peekable();
+        let (mut malformed, mut missing) = (Ok(()), None);
+        canonical::members(value, |key, value| {
+            // Names are of a-z and _, so that an escape in a key sorts before them, decoded or not.
+            while let Some((name, _, must)) = expected.next_if(|it| it.0.as_bytes() < key) {
+                missing = missing.or(must.then_some(name));
             }
-            None => self.note_unknown(|| format!("{path}.{key}")),
+            match expected.next_if(|it| it.0.as_bytes() == key) {
+                Some((_, form, _)) if malformed.is_ok() && !plain(value, *form) => {
+                    malformed = self.value(&format!("{path}.{}", text(key)), value, *form);
+                }
+                Some(_) => {}
+                None => self.note_unknown(|| format!("{path}.{}", text(key))),
+            }
         });
-        result?;
-        let missing = |(index, (_, _, must)): &(usize, &Member)| *must && seen & (1 << index) == 0;
-        match members.iter().enumerate().find(missing) {
-            Some((_, (name, ..))) => Err(format!("`{path}.{name}` is missing")),
+        malformed?;
+        match missing.or_else(|| expected.find(|(.., must)| *must).map(|(name, ..)| name)) {
+            Some(name) => Err(format!("`{path}.{name}` is missing")),
             None => Ok(()),
         }
     }
 }
 
-/// Hands over the members of an object within canonical bytes.
-fn each<'a>(object: &'a [u8], member: impl FnMut(&'a str, &'a [u8])) {
-    // The whole record has passed this reader, and so does each of its objects.
-    canonical::object(object, member).unwrap_or_default();
+/// A key, to be shown.
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
 }
 
 /// True where `value` has a form that needs no further look inside.

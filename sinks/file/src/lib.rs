@@ -103,7 +103,7 @@ fn cursor_of(name: &str, file: &File) -> Result<(u64, u64), SinkError> {
 fn seq_of(record: &[u8]) -> Option<u64> {
     let mut seq = None;
     canonical::object(record, |key, value| {
-        if key == "seq" {
+        if key == b"seq" {
             seq = canonical::unsigned(value);
         }
     })
