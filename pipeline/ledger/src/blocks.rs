@@ -1,12 +1,10 @@
 //! Sealing on disk: tiles, signature, header line and checkpoint, in the order of durability.
 
-use graven_record::Hash;
-
 use crate::disk::DiskFile;
 use crate::files::Files;
 use crate::signer::Signer;
 use crate::tiles::TileWriter;
-use crate::{BlockHeader, LedgerError, Paths};
+use crate::{BlockHeader, Leaves, LedgerError, Paths};
 
 /// Signs and stores block headers. Source: `schemas/format.md`, section 6.
 #[derive(Debug)]
@@ -37,7 +35,7 @@ impl BlockWriter {
     /// # Errors
     ///
     /// [`LedgerError::Io`]
-    pub fn append(&mut self, leaves: &[Hash]) -> Result<(), LedgerError> {
+    pub fn append(&mut self, leaves: &Leaves) -> Result<(), LedgerError> {
         self.tiles.append(leaves)
     }
 

@@ -7,7 +7,7 @@ use graven_record::{
     Timestamp, TrueTime, Value, Where, leaf_hash,
 };
 
-use crate::{BlockHeader, Frontier, Placement};
+use crate::{BlockHeader, Frontier, Leaves, Placement};
 
 /// Most records in a block, its `block.opened` included.
 pub const BLOCK_RECORDS_MAX: u64 = 65_536;
@@ -78,7 +78,7 @@ pub struct Lines {
     /// Where each line ends in `bytes`, its newline included.
     pub ends: Vec<usize>,
     /// The leaf hash of each.
-    pub leaves: Vec<Hash>,
+    pub leaves: Leaves,
 }
 
 /// What the chain tells the stages after it, in order.
@@ -177,6 +177,11 @@ impl Chain {
         self.tree.size()
     }
 
+    /// The whole tree.
+    pub(crate) fn tree(&self) -> &Frontier {
+        &self.tree
+    }
+
     /// Root of the whole tree.
     #[must_use]
     pub fn root(&self) -> Hash {
@@ -208,7 +213,7 @@ impl Chain {
         lines.bytes.reserve(batch.bytes_len() + batch.drafts().len() * 128);
         for (index, meta) in batch.drafts().iter().enumerate() {
             if self.block_ends_before(meta) {
-                if !lines.leaves.is_empty() {
+                if !lines.leaves.hashes.is_empty() {
                     steps.push(Step::Append(std::mem::take(&mut lines)));
                 }
                 steps.extend(self.seal().map(Step::Seal));
@@ -219,7 +224,7 @@ impl Chain {
             }
             receipts.push(self.place(batch, index, &mut lines));
         }
-        if !lines.leaves.is_empty() {
+        if !lines.leaves.hashes.is_empty() {
             steps.push(Step::Append(lines));
         }
     }
@@ -265,14 +270,14 @@ impl Chain {
         let leaf = leaf_hash(&lines.bytes[start..]);
         lines.bytes.push(b'\n');
         lines.ends.push(lines.bytes.len());
-        lines.leaves.push(leaf);
+        lines.leaves.push(&mut self.tree, leaf);
         self.grow(leaf, meta.time.earliest, meta.time.latest, meta.is_gap);
         Receipt { seq, leaf }
     }
 
+    /// Takes a leaf that the tree has into head and block.
     fn grow(&mut self, leaf: Hash, earliest: Timestamp, latest: Timestamp, is_gap: bool) {
         self.head = leaf;
-        self.tree.push(leaf);
         if let Some(block) = &mut self.open {
             block.tree.push(leaf);
             block.earliest = block.earliest.min(earliest);
@@ -339,6 +344,7 @@ impl Chain {
                 gaps: 0,
             });
         }
+        self.tree.push(leaf);
         self.grow(leaf, record.earliest, record.latest, record.is_gap);
         Ok(sealed)
     }

@@ -44,4 +44,4 @@ pub use recovery::{
 pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
 pub use signer::{Signer, SignerState};
 pub use tiles::{TILE_HASHES, TileReader};
-pub use tree::Frontier;
+pub use tree::{Frontier, Leaves};

@@ -15,7 +15,7 @@ use graven_record::{Hash, Timestamp};
 use crate::disk::{Disk, HostDisk};
 use crate::files::{Files, Lock, read_if_there};
 use crate::{
-    BlockHeader, BlockWriter, Chain, LedgerError, LedgerInfo, Paths, SegmentWriter, Signer,
+    BlockHeader, BlockWriter, Chain, Leaves, LedgerError, LedgerInfo, Paths, SegmentWriter, Signer,
     list_segments,
 };
 
@@ -150,11 +150,11 @@ impl Recovery {
         let writer = SegmentWriter::open(self.files.clone(), &self.paths, last_segment.as_ref())?;
         let mut blocks = BlockWriter::open(self.files, &self.paths, tiles, self.signer)?;
         tail.sealed.extend(chain.seal());
-        let mut rest = &tail.leaves[..];
+        let mut rest = tail.leaves;
+        let mut tree = base.chain.tree().clone();
         for header in tail.sealed {
-            let (leaves, later) =
-                rest.split_at(usize::try_from(header.count).unwrap_or(rest.len()));
-            blocks.append(leaves)?;
+            let later = rest.split_off(usize::try_from(header.count).unwrap_or(rest.len()));
+            blocks.append(&Leaves::grown(&mut tree, rest))?;
             blocks.seal(header, now_unix_s)?;
             rest = later;
         }

@@ -178,6 +178,7 @@ pub(crate) fn close(files: &Files, path: &Path) -> Result<(), LedgerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Leaves;
 
     /// However much is appended at once, no more is at stake than a crash may damage.
     #[test]
@@ -190,7 +191,8 @@ mod tests {
         for lines in [1_u64, 200, 3] {
             let count = usize::try_from(lines).unwrap();
             let ends = (1..=count).map(|line_number| line_number * line.len()).collect();
-            let batch = Lines { first: 0, bytes: line.repeat(count), ends, leaves: Vec::new() };
+            let batch =
+                Lines { first: 0, bytes: line.repeat(count), ends, leaves: Leaves::default() };
             writer.append(&batch).unwrap();
             assert!(writer.unsynced_bytes <= UNSYNCED_BYTES_MAX, "{}", writer.unsynced_bytes);
         }

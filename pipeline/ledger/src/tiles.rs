@@ -11,12 +11,12 @@ use graven_record::{Hash, node_hash};
 
 use crate::disk::DiskFile;
 use crate::files::Files;
-use crate::{Frontier, LedgerError, Paths};
+use crate::{Frontier, Leaves, LedgerError, Paths};
 
 /// Hashes in a full tile, and so the ratio between two levels.
 pub const TILE_HASHES: u64 = 256;
 
-const TILE_BITS: u32 = TILE_HASHES.trailing_zeros();
+pub(crate) const TILE_BITS: u32 = TILE_HASHES.trailing_zeros();
 const HASH_BYTES: u64 = 32;
 
 /// Levels that a tree of 2^64 leaves has.
@@ -39,8 +39,6 @@ pub(crate) struct TileWriter {
 #[derive(Debug)]
 struct Level {
     file: Box<dyn DiskFile>,
-    /// The subtree that is not yet complete.
-    group: Frontier,
     pending: Vec<u8>,
 }
 
@@ -54,7 +52,6 @@ impl TileWriter {
         size: u64,
     ) -> Result<Option<Self>, LedgerError> {
         let mut writer = Self::empty(files, paths);
-        let reader = TileReader::new(paths);
         for level in 0..LEVELS {
             let hashes = level_hashes(size, level);
             let path = paths.tile_level(level);
@@ -68,9 +65,7 @@ impl TileWriter {
                 return Ok(None);
             }
             file.set_len(hashes * HASH_BYTES).map_err(LedgerError::io("shorten", &path))?;
-            let open = hashes % TILE_HASHES;
-            let group = reader.read(level, hashes - open, open)?.into_iter().collect();
-            writer.levels.push(Level { file, group, pending: Vec::new() });
+            writer.levels.push(Level { file, pending: Vec::new() });
         }
         Ok(Some(writer))
     }
@@ -89,47 +84,39 @@ impl TileWriter {
     }
 
     /// Appends leaf hashes, and the roots of the subtrees that they complete.
-    pub(crate) fn append(&mut self, leaves: &[Hash]) -> Result<(), LedgerError> {
-        for leaf in leaves {
-            self.push(0, *leaf)?;
+    pub(crate) fn append(&mut self, leaves: &Leaves) -> Result<(), LedgerError> {
+        if !leaves.hashes.is_empty() {
+            self.level(0)?.extend(leaves.hashes.iter().flat_map(|leaf| leaf.0));
         }
-        for (level, it) in self.levels.iter_mut().enumerate() {
-            it.file.write_all(&it.pending).map_err(|source| LedgerError::Io {
-                operation: "write",
-                path: self.paths.tile_level(u32::try_from(level).unwrap_or(u32::MAX)),
-                source,
-            })?;
+        for (level, root) in &leaves.roots {
+            self.level(*level)?.extend(root.0);
+        }
+        for (level, it) in (0..).zip(&mut self.levels) {
+            let path = || self.paths.tile_level(level);
+            it.file
+                .write_all(&it.pending)
+                .map_err(|error| LedgerError::io("write", &path())(error))?;
             it.pending.clear();
         }
         Ok(())
     }
 
-    fn push(&mut self, level: usize, hash: Hash) -> Result<(), LedgerError> {
-        if level == self.levels.len() {
-            let path = self.paths.tile_level(u32::try_from(level).unwrap_or(u32::MAX));
-            let (file, _) = self.files.open_append(&path)?;
-            self.levels.push(Level { file, group: Frontier::default(), pending: Vec::new() });
+    /// What is to be written to a level, which is made where it is new.
+    fn level(&mut self, level: u32) -> Result<&mut Vec<u8>, LedgerError> {
+        let index = level as usize;
+        if index == self.levels.len() {
+            let (file, _) = self.files.open_append(&self.paths.tile_level(level))?;
+            self.levels.push(Level { file, pending: Vec::new() });
             self.entries_synced = false;
         }
-        let it = &mut self.levels[level];
-        it.pending.extend_from_slice(&hash.0);
-        it.group.push(hash);
-        if it.group.size() == TILE_HASHES {
-            let root = it.group.root();
-            it.group = Frontier::default();
-            self.push(level + 1, root)?;
-        }
-        Ok(())
+        Ok(&mut self.levels[index].pending)
     }
 
     /// Makes what was appended durable.
     pub(crate) fn sync(&mut self) -> Result<(), LedgerError> {
-        for (level, it) in self.levels.iter().enumerate() {
-            it.file.sync_data().map_err(|source| LedgerError::Io {
-                operation: "sync",
-                path: self.paths.tile_level(u32::try_from(level).unwrap_or(u32::MAX)),
-                source,
-            })?;
+        for (level, it) in (0..).zip(&self.levels) {
+            let path = || self.paths.tile_level(level);
+            it.file.sync_data().map_err(|error| LedgerError::io("sync", &path())(error))?;
         }
         if !self.entries_synced {
             self.files.sync_dir(&self.paths.tiles())?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use graven_ledger::{BlockHeader, Lines, Receipt, Step};
+use graven_ledger::{BlockHeader, Leaves, Lines, Receipt, Step};
 use graven_record::event::Admission;
 use graven_record::{DraftBatch, Gap, Hash, TrueTime, Value, ValueError};
 use tokio::sync::oneshot;
@@ -198,7 +198,7 @@ impl Sequenced {
 #[derive(Debug)]
 pub(crate) enum Durable {
     /// The leaf hashes of some, in order.
-    Leaves(Vec<Hash>),
+    Leaves(Leaves),
     /// All of this block have been given: sign its header.
     Block(Box<BlockHeader>),
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use graven_ledger::{Lines, SegmentWriter, Step, WriterLock};
-use graven_record::Hash;
+use graven_ledger::{Leaves, Lines, SegmentWriter, Step, WriterLock};
 use graven_sink::CommittedBatch;
 
 use crate::batch::{Durable, Sequenced};
@@ -88,8 +87,8 @@ impl Committer {
     }
 
     /// Lets the sinks have the lines; the sealer needs the leaf hashes alone.
-    fn pass_by(&self, lines: Lines) -> Vec<Hash> {
-        let count = lines.leaves.len() as u64;
+    fn pass_by(&self, lines: Lines) -> Leaves {
+        let count = lines.leaves.hashes.len() as u64;
         self.counters.committed(count);
         self.counters.commit.passed(count, lines.bytes.len() as u64);
         if let Some(window) = &self.window {

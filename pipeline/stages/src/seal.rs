@@ -24,7 +24,8 @@ impl Sealer {
             match durable {
                 Durable::Leaves(leaves) => {
                     self.blocks.append(&leaves)?;
-                    self.counters.seal.passed(leaves.len() as u64, size_of_val(&*leaves) as u64);
+                    let hashes = &leaves.hashes[..];
+                    self.counters.seal.passed(hashes.len() as u64, size_of_val(hashes) as u64);
                 }
                 Durable::Block(header) => {
                     let header = self.blocks.seal(*header, clock::unix_s())?;

@@ -102,7 +102,7 @@ impl Sequencer {
     fn pass_on(&self, sequenced: Sequenced) -> Result<(), StageError> {
         let meter = &self.counters.sequence;
         for lines in sequenced.lines() {
-            meter.passed(lines.leaves.len() as u64, lines.bytes.len() as u64);
+            meter.passed(lines.leaves.hashes.len() as u64, lines.bytes.len() as u64);
         }
         meter.send(&self.committer, sequenced).map_err(|_| StageError::Lost("commit"))
     }

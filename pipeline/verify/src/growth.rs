@@ -129,8 +129,9 @@ impl<'a> Growth<'a> {
             grow_block(block, leaf, facts.filter(|_| !doubtful), at, findings);
         }
         if let Some(tree) = &mut self.tree {
-            tree.push(leaf);
-            self.tiles.add(seq, leaf, findings)?;
+            let mut roots = Vec::new();
+            tree.push_tiled(leaf, &mut roots);
+            self.tiles.add(seq, leaf, &roots, findings)?;
         }
         self.size += 1;
         self.head = Some(leaf);

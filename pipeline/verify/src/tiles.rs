@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 
-use graven_ledger::{Frontier, Paths, TILE_HASHES};
+use graven_ledger::{Paths, TILE_HASHES};
 use graven_record::Hash;
 
 use crate::findings::{At, Findings};
@@ -45,8 +45,6 @@ struct Level {
     file: Option<BufReader<File>>,
     /// Index of the hash that is read next.
     index: u64,
-    /// The subtree of the level below that is not yet complete.
-    group: Frontier,
     /// Hashes that are not the tree's.
     wrong: u64,
     /// The first of them: its index, what is stored, and the tree's.
@@ -71,11 +69,13 @@ impl Tiles {
         Ok(self.ahead)
     }
 
-    /// Adds the leaf hash of record `seq` and compares it, and the subtrees that it completes.
+    /// Compares the leaf hash of record `seq`, and the roots of the subtrees that it completes: level by
+    /// level, from 1.
     pub(crate) fn add(
         &mut self,
         seq: u64,
         leaf: Hash,
+        roots: &[(u32, Hash)],
         findings: &mut Findings,
     ) -> Result<(), VerifyError> {
         if seq >= self.sealed {
@@ -84,21 +84,13 @@ impl Tiles {
         let stored = self.stored_leaf(seq, findings)?;
         self.ahead = None;
         self.compare(0, seq, leaf, stored);
-        let (mut node, mut level) = (leaf, 1);
-        loop {
-            self.level(level)?;
-            let it = &mut self.levels[level as usize];
-            it.group.push(node);
-            if it.group.size() < TILE_HASHES {
-                return Ok(());
-            }
-            node = it.group.root();
-            it.group = Frontier::default();
-            let index = it.index;
-            let stored = self.read(level, findings)?;
-            self.compare(level, index, node, stored);
-            level += 1;
+        for (level, root) in roots {
+            self.level(*level)?;
+            let index = self.levels[*level as usize].index;
+            let stored = self.read(*level, findings)?;
+            self.compare(*level, index, *root, stored);
         }
+        Ok(())
     }
 
     fn compare(&mut self, level: u32, index: u64, hash: Hash, stored: Option<Hash>) {
@@ -143,7 +135,6 @@ impl Tiles {
             self.levels.push(Level {
                 file: file.map(|file| BufReader::with_capacity(BUFFER_BYTES, file)),
                 index: 0,
-                group: Frontier::default(),
                 wrong: 0,
                 first_wrong: None,
             });

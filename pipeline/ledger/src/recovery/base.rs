@@ -10,8 +10,8 @@ use super::Recovery;
 use crate::files::read_if_there;
 use crate::tiles::TileWriter;
 use crate::{
-    BlockHeader, Chain, LedgerError, Members, Placement, SegmentCursor, SegmentFile, TileReader,
-    open_checkpoint,
+    BlockHeader, Chain, Frontier, Leaves, LedgerError, Members, Placement, SegmentCursor,
+    SegmentFile, TileReader, open_checkpoint,
 };
 
 /// Where the sealed records end.
@@ -95,13 +95,14 @@ impl Recovery {
         }
         let mut tiles = TileWriter::create(&self.files, &self.paths)?;
         let mut cursor = SegmentCursor::new(&self.paths, 0);
+        let mut tree = Frontier::default();
         while cursor.next() < size {
             let (_, lines) = cursor.read(size, 1 << 20)?;
-            let leaves: Vec<Hash> = lines
+            let hashes = lines
                 .split_inclusive(|byte| *byte == b'\n')
                 .map(|line| leaf_hash(&line[..line.len() - 1]))
                 .collect();
-            tiles.append(&leaves)?;
+            tiles.append(&Leaves::grown(&mut tree, hashes))?;
         }
         tiles.sync()?;
         if let Some(header) = header
