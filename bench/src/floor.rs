@@ -4,9 +4,12 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io::Write as _;
 use std::path::Path;
+use std::thread;
 
+use crossbeam_channel::bounded;
 use graven_bench::samples::{RECORD_BYTES, record};
-use graven_record::leaf_hash;
+use graven_ledger::Frontier;
+use graven_record::{Hash, leaf_hash, sha256};
 use graven_stages::clock;
 
 use crate::limit::Limit;
@@ -26,6 +29,9 @@ pub(crate) enum Appends {
     Plain,
     /// Hash each record too, on the same thread.
     Hashed,
+    /// On a thread of its own put into each record the hash of the one before, hash it, and grow a Merkle
+    /// tree: what this ledger's promise costs at the least.
+    Chained,
 }
 
 /// Records a second, durable.
@@ -61,19 +67,59 @@ fn hash_all(group: &[u8]) {
 
 /// Appends groups of records to a growing file and syncs each: what any ledger at least has to do.
 pub(crate) fn appends(dir: &Path, limit: Limit, how: Appends) -> anyhow::Result<Rate> {
-    let group = group();
-    let records_in_group = (group.len() / (RECORD_BYTES + 1)) as u64;
     let mut file = File::create_new(dir.join("appends"))?;
+    let mut group = group();
+    let records_in_group = (group.len() / (RECORD_BYTES + 1)) as u64;
     let (mut records, since_ns) = (0, clock::mono_ns());
-    while limit.allows(records, since_ns) {
-        if how == Appends::Hashed {
-            hash_all(&group);
-        }
-        file.write_all(&group)?;
+    let mut write = |group: &[u8]| -> anyhow::Result<bool> {
+        file.write_all(group)?;
         file.sync_data()?;
         records += records_in_group;
+        Ok(limit.allows(records, since_ns))
+    };
+    match how {
+        Appends::Plain => while write(&group)? {},
+        Appends::Hashed => loop {
+            hash_all(&group);
+            if !write(&group)? {
+                break;
+            }
+        },
+        Appends::Chained => thread::scope(|scope| {
+            let (to_write, chained) = bounded(1);
+            let (free, to_chain) = bounded(2);
+            free.send(group.clone())?;
+            free.send(std::mem::take(&mut group))?;
+            scope.spawn(move || {
+                let (mut tree, mut head) = (Frontier::default(), sha256(b""));
+                for mut group in to_chain {
+                    chain(&mut group, &mut tree, &mut head);
+                    if to_write.send(group).is_err() {
+                        break;
+                    }
+                }
+                black_box(tree.root());
+            });
+            for group in chained {
+                if !write(&group)? {
+                    break;
+                }
+                // It is wanted again unless the other thread has gone, which ends this loop too.
+                drop(free.send(group));
+            }
+            anyhow::Ok(())
+        })?,
     }
     Ok(Rate(per_second(records, clock::mono_ns() - since_ns)))
+}
+
+/// Chains the records of a group, each by as many bytes as the ledger puts into it.
+fn chain(group: &mut [u8], tree: &mut Frontier, head: &mut Hash) {
+    for line in group.chunks_exact_mut(RECORD_BYTES + 1) {
+        line[..Hash::TEXT_BYTES].copy_from_slice(&head.to_text());
+        *head = leaf_hash(&line[..RECORD_BYTES]);
+        tree.push(*head);
+    }
 }
 
 /// The disk's own latency: 4 KiB appended and synced, one after the other.

@@ -133,20 +133,24 @@ fn ledger(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<()> {
     settled(dir, |dir| floor::appends(dir, limit, Appends::Plain))?;
     let plain = settled(dir, |dir| floor::appends(dir, limit, Appends::Plain))?;
     let hashed = settled(dir, |dir| floor::appends(dir, limit, Appends::Hashed))?;
-    table
-        .add([plain.figure("plain appends, 1 MiB groups"), hashed.figure("  and SHA-256 of each")]);
+    let chained = settled(dir, |dir| floor::appends(dir, limit, Appends::Chained))?;
+    table.add([
+        plain.figure("plain appends, 1 MiB groups"),
+        hashed.figure("  and SHA-256 of each"),
+        chained.figure("  chained, and a Merkle tree, on a second thread"),
+    ]);
     let mut later = Vec::new();
-    for kind in [Kind::Events, Kind::Calls] {
+    for kind in [Kind::Made, Kind::Events, Kind::Calls] {
         let figures = settled(dir, |dir| {
             let run = throughput::in_a_process(dir, limit, kind)?;
             later.extend(verification::figures(dir, kind)?);
             Ok(run)
         })?;
-        table.add(figures.rates(kind, hashed));
+        table.add(figures.rates(kind, chained));
         later.extend(figures.memory(kind));
     }
     table.add(settled(dir, |dir| floor::sync_latency(dir, limit))?);
-    for submitters in [Submitters(1), Submitters(16)] {
+    for submitters in [Submitters(1), Submitters(16), Submitters(64)] {
         table.add(settled(dir, |dir| latency::in_a_process(dir, limit, submitters))?);
     }
     table.add([floor::hashes()]);

@@ -5,7 +5,7 @@ mod calls;
 mod events;
 
 pub use calls::{CALLS_IN_MIX, KernelFeed};
-pub use events::{EVENTS_IN_BATCH, EventFeed, event_line, record};
+pub use events::{DraftFeed, EVENTS_IN_BATCH, EventFeed, event_line, record};
 
 /// Size of an application event's stored record, in bytes without its newline.
 pub const RECORD_BYTES: usize = 600;

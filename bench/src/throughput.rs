@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use crossbeam_channel::bounded;
-use graven_bench::samples::{EVENTS_IN_BATCH, EventFeed, KernelFeed};
+use graven_bench::samples::{DraftFeed, EVENTS_IN_BATCH, EventFeed, KernelFeed};
 use graven_stages::{Intake, Raw, clock};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ const OUTSTANDING: usize = 1_024;
 pub(crate) enum Kind {
     /// Application events, as lines of JSON.
     Events,
+    /// The same events, made in this process.
+    Made,
     /// System calls, as the kernel program hands them over.
     Calls,
 }
@@ -32,6 +34,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Events => "application events",
+            Self::Made => "made in process",
             Self::Calls => "system calls",
         }
     }
@@ -63,6 +66,14 @@ pub(crate) fn run(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throug
             let next = move || {
                 let batch = feed.next_batch();
                 (batch.ends.len() as u64, Raw::Events(batch))
+            };
+            with_pipeline(dir, move |graph| pump(&graph.inflow.intake, limit, next))?
+        }
+        Kind::Made => {
+            let mut feed = DraftFeed::default();
+            let next = move || {
+                let batch = feed.next_batch();
+                (batch.drafts().len() as u64, Raw::Drafts(batch))
             };
             with_pipeline(dir, move |graph| pump(&graph.inflow.intake, limit, next))?
         }
@@ -127,7 +138,7 @@ impl Throughput {
             Figure::new(GROUP, format!("ledger, {name}"), "records/s", rate),
             Figure::new(GROUP, format!("  {name}"), "MB/s", bytes / 1e6),
             Figure::new(GROUP, format!("  {name}, stored"), "bytes/record", self.bytes_per_record),
-            Figure::new(GROUP, format!("  {name}, bytes of the hashed floor"), "%", percent),
+            Figure::new(GROUP, format!("  {name}, bytes of the chained floor"), "%", percent),
         ]
     }
 

@@ -112,3 +112,34 @@ impl EventFeed {
         }
     }
 }
+
+/// Batches of records that are made in this process, one member after the other, as they are asked for: only
+/// what they say is there beforehand.
+#[derive(Debug)]
+pub struct DraftFeed {
+    events: Vec<Event>,
+    next: usize,
+}
+
+impl Default for DraftFeed {
+    fn default() -> Self {
+        let event = |n| {
+            let (line, admission, _) = event_line(n);
+            Event::parse(line.as_bytes(), &admission).expect("the event is admitted")
+        };
+        Self { events: (0..BATCHES * EVENTS_IN_BATCH).map(event).collect(), next: 0 }
+    }
+}
+
+impl DraftFeed {
+    /// The next batch.
+    pub fn next_batch(&mut self) -> DraftBatch {
+        let mut drafts = DraftBatch::default();
+        let defaults = defaults(clock::sample().true_time(clock::mono_ns()));
+        for event in self.events.iter().cycle().skip(self.next).take(EVENTS_IN_BATCH) {
+            drafts.push(&event.draft(&defaults)).expect("the event is short");
+        }
+        self.next = (self.next + EVENTS_IN_BATCH) % self.events.len();
+        drafts
+    }
+}

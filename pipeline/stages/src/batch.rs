@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use graven_ledger::{BlockHeader, Leaves, Lines, Receipt, Step};
 use graven_record::event::Admission;
-use graven_record::{DraftBatch, Gap, Hash, TrueTime, Value, ValueError};
+use graven_record::{DraftBatch, Gap, TrueTime, Value, ValueError};
 use tokio::sync::oneshot;
 
 use crate::agents::Watched;
@@ -25,6 +25,9 @@ pub enum Raw {
     Events(EventBatch),
     /// Graven's own records.
     Own(Vec<OwnRecord>),
+    /// Records that were made in this process, in the ledger's form already. Each is acknowledged by
+    /// its number in the batch, from 1.
+    Drafts(DraftBatch),
 }
 
 impl Raw {
@@ -35,6 +38,7 @@ impl Raw {
             Self::Kernel(batch) => batch.bytes_len(),
             Self::Events(batch) => batch.lines.len(),
             Self::Own(records) => records.len() * 1_024,
+            Self::Drafts(drafts) => drafts.bytes_len(),
         }
     }
 }

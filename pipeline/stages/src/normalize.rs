@@ -38,6 +38,12 @@ impl Normalizer {
                 Raw::Kernel(batch) => left_out = kernel::drafts(&self, &batch, &mut drafts),
                 Raw::Events(batch) => self.events(&batch, &mut drafts, &mut lines, &mut rejected),
                 Raw::Own(records) => spans = self.own(records, &mut drafts),
+                Raw::Drafts(made) => {
+                    if ticket.ack.is_some() {
+                        lines.extend(1..=made.drafts().len() as u64);
+                    }
+                    drafts = made;
+                }
             }
             self.counters.rejected(rejected.len() as u64);
             self.counters.normalize.passed(drafts.drafts().len() as u64, drafts.bytes_len() as u64);
