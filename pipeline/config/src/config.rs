@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use graven_record::{Hash, Value, sha256};
+use graven_record::{Canonical as _, Hash, Value, sha256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +117,7 @@ impl Config {
     pub fn to_canonical(&self) -> Vec<u8> {
         let json = serde_json::to_vec(self).expect("strings, numbers and lists serialise");
         let value = Value::parse(&json).expect("its numbers are within 2^53, its keys differ");
-        serde_json::to_vec(&value).expect("plain data serialises")
+        value.to_canonical()
     }
 
     /// SHA-256 of [`Self::to_canonical`]: the same for all files that say the same.

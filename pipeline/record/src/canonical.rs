@@ -78,13 +78,26 @@ const fn each(byte: u8) -> u64 {
 ///
 /// Source: "Determine if a word has a zero byte" in Sean Eron Anderson's Bit Twiddling Hacks; what it may
 /// flag wrongly lies above the first that it flags rightly.
-const fn ordinary(word: u64) -> usize {
+const fn ordinary_of_word(word: u64) -> usize {
     const HIGH: u64 = each(0x80);
     let (quote, backslash) = (word ^ each(b'"'), word ^ each(b'\\'));
     let special = quote.wrapping_sub(each(1)) & !quote
         | backslash.wrapping_sub(each(1)) & !backslash
         | word.wrapping_sub(each(0x20)) & !word;
     ((special & HIGH).trailing_zeros() / u8::BITS) as usize
+}
+
+/// How many bytes from the first on stand for themselves in a string.
+pub(crate) fn ordinary(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks();
+    for (at, word) in words.iter().enumerate() {
+        let ordinary = ordinary_of_word(u64::from_le_bytes(*word));
+        if ordinary < size_of_val(word) {
+            return at * size_of_val(word) + ordinary;
+        }
+    }
+    let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    bytes.len() - rest.len() + special.unwrap_or(rest.len())
 }
 
 /// `CHECKED` where order and depth are still to be shown.
@@ -198,20 +211,13 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
         loop {
-            while let Some(word) = self.bytes[self.at..].first_chunk() {
-                let ordinary = ordinary(u64::from_le_bytes(*word));
-                self.at += ordinary;
-                if ordinary < size_of_val(word) {
-                    break;
-                }
-            }
+            self.at += ordinary(&self.bytes[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok((start, self.at - 1));
                 }
                 Some(b'\\') => self.escape()?,
-                Some(0x20..) => self.at += 1,
                 Some(_) => return Err(self.fault("control character not escaped")),
                 None => return Err(self.fault("string not closed")),
             }

@@ -1,7 +1,7 @@
 //! Records on their way into the ledger: everything but their place in the chain.
 
 use crate::members::{Actor, Body, Source, Subject, Where};
-use crate::write::ObjectWriter;
+use crate::write::{Canonical as _, ObjectWriter};
 use crate::{Hash, RECORD_BYTES_MAX, SCHEMA_VERSION, TrueTime};
 
 /// A record without its place in the chain (`epoch`, `prev` and `seq`).
@@ -120,19 +120,15 @@ impl DraftBatch {
         let start = if index == 0 { 0 } else { self.drafts[index - 1].end };
         let DraftMeta { end, cuts: [epoch_at, prev_at, seq_at], .. } = self.drafts[index];
         out.extend_from_slice(&self.bytes[start..epoch_at]);
-        write_integer(out, stamp.epoch);
+        stamp.epoch.write(out);
         out.extend_from_slice(&self.bytes[epoch_at..prev_at]);
         out.push(b'"');
         out.extend_from_slice(&stamp.prev.to_text());
         out.push(b'"');
         out.extend_from_slice(&self.bytes[prev_at..seq_at]);
-        write_integer(out, stamp.seq);
+        stamp.seq.write(out);
         out.extend_from_slice(&self.bytes[seq_at..end]);
     }
-}
-
-fn write_integer(out: &mut Vec<u8>, value: u64) {
-    serde_json::to_writer(out, &value).expect("a Vec takes every byte");
 }
 
 impl Draft<'_> {
@@ -146,7 +142,7 @@ impl Draft<'_> {
             record.member("bytes_severed", bytes);
         }
         if let Body::System { detail, .. } = body {
-            record.member("detail", detail);
+            record.member("detail", *detail);
         }
         if let Body::Syscall { .. } = body {
             record.member("enforcement", "observed");
@@ -161,7 +157,7 @@ impl Draft<'_> {
         record.member("kind", body.kind());
         record.member("ledger", self.ledger);
         if let Body::Syscall { mono_ns, .. } = body {
-            record.member("mono_ns", &mono_ns.to_string());
+            write_decimal(record.key("mono_ns"), *mono_ns);
         }
         if let Body::Event { occurred: Some(occurred), .. } = body {
             record.member("occurred", occurred);
@@ -194,6 +190,13 @@ impl Draft<'_> {
         record.end();
         [epoch_at, prev_at, seq_at]
     }
+}
+
+/// A number that may be beyond 2^53−1, as a string.
+fn write_decimal(out: &mut Vec<u8>, number: u64) {
+    out.push(b'"');
+    number.write(out);
+    out.push(b'"');
 }
 
 fn write_time(out: &mut Vec<u8>, time: &TrueTime) {
@@ -250,7 +253,7 @@ mod tests {
         fn canonical_form_round_trips(json in any_json()) {
             let text = serde_json::to_vec_pretty(&json).unwrap();
             let value = Value::parse(&text).unwrap();
-            let bytes = serde_json::to_vec(&value).unwrap();
+            let bytes = value.to_canonical();
             prop_assert_eq!(&bytes, &serde_json_canonicalizer::to_vec(&json).unwrap());
             prop_assert_eq!(&Value::parse(&bytes).unwrap(), &value);
             let wrapped = [b"{\"\":", &bytes[..], b"}"].concat();
@@ -286,10 +289,10 @@ mod tests {
         /// Names that are not UTF-8 stay distinct from each other and from every text.
         #[test]
         fn bytes_stay_distinct(a: Vec<u8>, b: Vec<u8>) {
-            let encode = |bytes: &[u8]| serde_json::to_vec(&Text::from(bytes)).unwrap();
+            let encode = |bytes: &[u8]| Text::from(bytes).to_canonical();
             prop_assert_eq!(a == b, encode(&a) == encode(&b));
             let value = Value::from(Text::from(&*a));
-            prop_assert_eq!(serde_json::to_vec(&value).unwrap(), encode(&a));
+            prop_assert_eq!(value.to_canonical(), encode(&a));
         }
 
         /// Arbitrary bytes never panic the readers.

@@ -19,7 +19,7 @@ pub use members::{Actor, ActorKind, Body, Gap, Process, Source, Subject, Syscall
 pub use origin::{Origin, OriginError};
 pub use time::{ClockSample, Timestamp, TrueTime};
 pub use value::{Value, ValueError};
-pub use write::ObjectWriter;
+pub use write::{Canonical, ObjectWriter};
 
 /// The record layout that this crate writes: `schema_version` of every record.
 pub const SCHEMA_VERSION: &str = "4.0.0";

@@ -2,12 +2,9 @@
 
 use std::borrow::Cow;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-
 use crate::Value;
-use crate::write::ObjectWriter;
+use crate::write::{Canonical, ObjectWriter};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 /// Bytes from the kernel: text where they are UTF-8, `{"b64":"…"}` where they are not, so that two
 /// different names never look the same.
@@ -41,20 +38,19 @@ impl From<Text<'_>> for Value {
     }
 }
 
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Canonical for Text<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
         if let Ok(text) = std::str::from_utf8(&self.0) {
-            return serializer.serialize_str(text);
+            return text.write(out);
         }
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("b64", &BASE64_STANDARD.encode(&self.0))?;
-        map.end()
+        let mut object = ObjectWriter::begin(out);
+        object.member("b64", &*BASE64_STANDARD.encode(&self.0));
+        object.end();
     }
 }
 
 /// What kind of actor did it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActorKind {
     /// A person.
     User,
@@ -66,20 +62,41 @@ pub enum ActorKind {
     Service,
 }
 
+impl Canonical for ActorKind {
+    fn write(&self, out: &mut Vec<u8>) {
+        let word: &[u8] = match self {
+            Self::User => br#""user""#,
+            Self::Agent => br#""agent""#,
+            Self::System => br#""system""#,
+            Self::Service => br#""service""#,
+        };
+        out.extend_from_slice(word);
+    }
+}
+
 /// Who did it: on every record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Actor<'a> {
     /// The actor's name among its kind.
     pub id: Cow<'a, str>,
     /// Its kind.
     pub kind: ActorKind,
     /// Through what it acted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<Cow<'a, str>>,
 }
 
+impl Canonical for Actor<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::begin(out);
+        object.member("id", &*self.id);
+        object.member("kind", &self.kind);
+        object.optional("via", self.via.as_deref());
+        object.end();
+    }
+}
+
 /// The entity acted on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Subject<'a> {
     /// The entity's name among its kind.
     pub id: Text<'a>,
@@ -87,22 +104,38 @@ pub struct Subject<'a> {
     pub kind: Cow<'a, str>,
 }
 
+impl Canonical for Subject<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::begin(out);
+        object.member("id", &self.id);
+        object.member("kind", &*self.kind);
+        object.end();
+    }
+}
+
 /// On which machine.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Where<'a> {
     /// The device, where the source names one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Cow<'a, str>>,
     /// The host's name.
     pub host: Cow<'a, str>,
     /// The address, where the source names one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<Cow<'a, str>>,
 }
 
+impl Canonical for Where<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::begin(out);
+        object.optional("device", self.device.as_deref());
+        object.member("host", &*self.host);
+        object.optional("ip", self.ip.as_deref());
+        object.end();
+    }
+}
+
 /// Through which door a record came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named by the word itself; schemas/format.md lists them")]
 pub enum Source {
     Kernel,
@@ -115,36 +148,67 @@ pub enum Source {
     System,
 }
 
+impl Canonical for Source {
+    fn write(&self, out: &mut Vec<u8>) {
+        let word: &[u8] = match self {
+            Self::Kernel => br#""kernel""#,
+            Self::Api => br#""api""#,
+            Self::Ui => br#""ui""#,
+            Self::Fix => br#""fix""#,
+            Self::Chain => br#""chain""#,
+            Self::Kafka => br#""kafka""#,
+            Self::File => br#""file""#,
+            Self::System => br#""system""#,
+        };
+        out.extend_from_slice(word);
+    }
+}
+
 /// The process that made a system call. What says nothing is `None`, and not on the record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the kernel's own names")]
 pub struct Process<'a> {
     pub cgroup: Text<'a>,
     pub comm: Text<'a>,
     /// The container that the cgroup's path names.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<&'a str>,
     /// The effective group, where it is not `gid`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub egid: Option<u32>,
     /// The effective user, where it is not `uid`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub euid: Option<u32>,
     pub executable: Text<'a>,
     pub gid: u32,
     /// Inode of the mount namespace, where it is not the recorder's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mnt_ns: Option<u32>,
     /// Inode of the network namespace, where it is not the recorder's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub net_ns: Option<u32>,
     pub pid: u32,
     /// Inode of the PID namespace, where it is not the recorder's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pid_ns: Option<u32>,
     pub ppid: u32,
     pub tid: u32,
     pub uid: u32,
+}
+
+impl Canonical for Process<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::begin(out);
+        object.member("cgroup", &self.cgroup);
+        object.member("comm", &self.comm);
+        object.optional("container", self.container);
+        object.optional("egid", self.egid.as_ref());
+        object.optional("euid", self.euid.as_ref());
+        object.member("executable", &self.executable);
+        object.member("gid", &self.gid);
+        object.optional("mnt_ns", self.mnt_ns.as_ref());
+        object.optional("net_ns", self.net_ns.as_ref());
+        object.member("pid", &self.pid);
+        object.optional("pid_ns", self.pid_ns.as_ref());
+        object.member("ppid", &self.ppid);
+        object.member("tid", &self.tid);
+        object.member("uid", &self.uid);
+        object.end();
+    }
 }
 
 /// A system call with its normalized arguments.
@@ -166,8 +230,8 @@ pub struct Syscall<'a> {
     pub result: Option<i64>,
 }
 
-impl Syscall<'_> {
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+impl Canonical for Syscall<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::begin(out);
         object.member("arch", self.arch);
         object.key("args").extend_from_slice(self.args);
@@ -181,7 +245,7 @@ impl Syscall<'_> {
         object.member("name", self.name);
         match self.result {
             Some(result) if result.unsigned_abs() > crate::INTEGER_MAX.unsigned_abs() => {
-                object.member("result", &result.to_string());
+                object.member("result", &*result.to_string());
             }
             Some(result) => object.member("result", &result),
             None => {}
@@ -191,7 +255,7 @@ impl Syscall<'_> {
 }
 
 /// What could not be handed over (G1). Members that are not known are `null`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The CPU on which it was lost.
     pub cpu: Option<u32>,
@@ -203,6 +267,18 @@ pub struct Gap {
     pub stage: &'static str,
     /// Last lost sequence number, or the time at which the silence ended.
     pub to: Value,
+}
+
+impl Canonical for Gap {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::begin(out);
+        object.member("cpu", &self.cpu);
+        object.member("from", &self.from);
+        object.member("lost", &self.lost);
+        object.member("stage", self.stage);
+        object.member("to", &self.to);
+        object.end();
+    }
 }
 
 /// The members that one kind of record has and the others lack.

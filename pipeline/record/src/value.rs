@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Deserializer, Serialize, Serializer};
 
+use crate::write::Canonical;
 use crate::{DEPTH_MAX, INTEGER_MAX};
 
 /// A JSON value that a record can hold.
@@ -227,26 +227,25 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Canonical for Value {
+    fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Integer(value) => serializer.serialize_i64(*value),
-            Self::String(value) => serializer.serialize_str(value),
-            Self::Array(items) => {
-                let mut seq = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    seq.serialize_element(item)?;
-                }
-                seq.end()
-            }
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(value) => value.write(out),
+            Self::Integer(value) => value.write(out),
+            Self::String(value) => value.as_str().write(out),
+            Self::Array(items) => items.write(out),
             Self::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (key, value) in members {
-                    map.serialize_entry(key, value)?;
+                out.push(b'{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    key.as_str().write(out);
+                    out.push(b':');
+                    value.write(out);
                 }
-                map.end()
+                out.push(b'}');
             }
         }
     }

@@ -7,7 +7,7 @@ use std::thread;
 use actix::prelude::*;
 use crossbeam_channel::bounded;
 use graven_ledger::{BlockHeader, OpenedLedger, Recovered, Run};
-use graven_record::{Gap, Value, sha256};
+use graven_record::{Canonical as _, Gap, Value, sha256};
 use graven_sink::Sink;
 use tokio::sync::oneshot;
 
@@ -332,7 +332,7 @@ fn first_records(
         ]);
         records.push(system("ledger.created", ("ledger", run.ledger.clone()), detail));
     }
-    let settings = serde_json::to_vec(&options.to_value()).expect("plain data serialises");
+    let settings = options.to_value().to_canonical();
     let detail = Value::object([
         ("boot_id", facts::boot_id().into()),
         ("host", facts::host()),

@@ -98,6 +98,8 @@ impl LeftOut {
 
 #[cfg(test)]
 mod tests {
+    use graven_record::Canonical as _;
+
     use super::*;
 
     const GETPPID: usize = 110;
@@ -118,7 +120,7 @@ mod tests {
     fn detail(span: &Span, path: &[(&'static str, u64)]) -> Option<String> {
         let path = path.iter().map(|(name, count)| (Cow::Borrowed(*name), *count)).collect();
         let value = span.detail(&path)?;
-        Some(serde_json::to_string(&value).unwrap())
+        Some(String::from_utf8(value.to_canonical()).unwrap())
     }
 
     #[test]

@@ -82,6 +82,8 @@ impl Observer {
 
 #[cfg(test)]
 mod tests {
+    use graven_record::Canonical as _;
+
     use super::*;
     use crate::budget::ByteBudget;
     use crate::figures::KernelFigures;
@@ -97,7 +99,8 @@ mod tests {
             sinks: Arc::default(),
         };
         let losses = |observer: &Observer| {
-            let json = serde_json::to_value(observer.to_value()).unwrap();
+            let json = observer.to_value().to_canonical();
+            let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
             json["losses"].clone()
         };
         assert_eq!(observer.figures().kernel, KernelFigures::default());

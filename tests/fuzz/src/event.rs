@@ -2,14 +2,16 @@
 
 use graven_ledger::{Members, Placement};
 use graven_record::event::{Admission, Defaults, Event};
-use graven_record::{DraftBatch, Stamp, Timestamp, TrueTime, Value, canonical, sha256};
+use graven_record::{
+    Canonical as _, DraftBatch, Stamp, Timestamp, TrueTime, Value, canonical, sha256,
+};
 
 const LEDGER: &str = "example.org/fuzz";
 
 /// Reads any JSON, canonical JSON and an event, and writes each again.
 pub fn event(bytes: &[u8]) -> bool {
     if let Ok(value) = Value::parse(bytes) {
-        let written = written(&value);
+        let written = value.to_canonical();
         assert_eq!(Value::parse(&written), Ok(value));
         let other: serde_json::Value = serde_json::from_slice(bytes).expect("it was read");
         let other = serde_json_canonicalizer::to_vec(&other).expect("it can be written");
@@ -46,9 +48,5 @@ pub fn event(bytes: &[u8]) -> bool {
 fn assert_canonical(bytes: &[u8]) {
     assert_eq!(canonical::object(bytes, |_, _| {}), Ok(()));
     let value = Value::parse(bytes).expect("canonical bytes are JSON");
-    assert_eq!(written(&value), bytes, "canonical bytes have one spelling");
-}
-
-fn written(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(value).expect("plain data serialises")
+    assert_eq!(value.to_canonical(), bytes, "canonical bytes have one spelling");
 }

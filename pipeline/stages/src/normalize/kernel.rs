@@ -1,16 +1,16 @@
 //! The kernel's records as drafts.
 
 use std::ffi::OsStr;
+use std::fmt;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use globset::GlobSet;
 use graven_abi::{ArgValue, Call, DecodedCall, Header, KernelRecord, decode};
 use graven_record::{
-    Actor, ActorKind, Body, Draft, DraftBatch, Gap, ObjectWriter, Process, Source, Subject,
-    Syscall, Text, Where,
+    Actor, ActorKind, Body, Canonical, Draft, DraftBatch, Gap, ObjectWriter, Process, Source,
+    Subject, Syscall, Text, Where,
 };
-use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Serialize, Serializer};
 
 use super::Normalizer;
 use crate::batch::{Attributed, KernelBatch};
@@ -204,29 +204,24 @@ fn write_args(args: &[(&'static str, ArgValue<'_>)], out: &mut Vec<u8>) {
 /// An argument as canonical JSON.
 struct Arg<'a>(&'a ArgValue<'a>);
 
-impl Serialize for Arg<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Canonical for Arg<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
         match self.0 {
-            ArgValue::Int(value) => serializer.serialize_i64(*value),
-            ArgValue::Octal(mode) => serializer.collect_str(&format_args!("0{mode:03o}")),
-            ArgValue::Hex(value) => serializer.collect_str(&format_args!("{value:#x}")),
-            ArgValue::Text(bytes) => Text::from(&**bytes).serialize(serializer),
-            ArgValue::Flags(names) => serializer.collect_seq(names),
-            ArgValue::Ints(values) => serializer.collect_seq(values),
+            ArgValue::Int(value) => value.write(out),
+            ArgValue::Octal(mode) => write_ascii(out, format_args!("\"0{mode:03o}\"")),
+            ArgValue::Hex(value) => write_ascii(out, format_args!("\"{value:#x}\"")),
+            ArgValue::Text(bytes) => Text::from(&**bytes).write(out),
+            ArgValue::Flags(names) => names.write(out),
+            ArgValue::Ints(values) => values.write(out),
             ArgValue::List(items) => {
-                let mut seq = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    seq.serialize_element(&Text::from(&**item))?;
-                }
-                seq.end()
+                let items: Vec<_> = items.iter().map(|item| Text::from(&**item)).collect();
+                items.write(out);
             }
-            ArgValue::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, value) in members {
-                    map.serialize_entry(name, &Arg(value))?;
-                }
-                map.end()
-            }
+            ArgValue::Object(members) => write_args(members, out),
         }
     }
+}
+
+fn write_ascii(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a Vec takes every byte");
 }

@@ -1,4 +1,4 @@
-use graven_record::Value;
+use graven_record::{Canonical as _, Value};
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn shape_of(members: &str) -> Shape {
         "0f".repeat(32),
     );
     let value = Value::parse(text.as_bytes()).unwrap();
-    let bytes = serde_json::to_vec(&value).unwrap();
+    let bytes = value.to_canonical();
     check(&Members::read(&bytes).unwrap())
 }
 

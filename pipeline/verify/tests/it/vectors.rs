@@ -6,7 +6,7 @@ use graven_ledger::{
     Checkpoint, Frontier, KeyParseError, NoteError, PrivateKey, VerifierKey, open_checkpoint,
     open_signed,
 };
-use graven_record::{Hash, Value, canonical, leaf_hash};
+use graven_record::{Canonical as _, Hash, Value, canonical, leaf_hash};
 use serde::Deserialize;
 
 const PROOFS: &str = include_str!("../../../../schemas/vectors/rfc6962-proofs.json");
@@ -125,7 +125,7 @@ fn canonical_forms_of_rfc_8785() {
             continue;
         };
         let value = value.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-        let written = serde_json::to_string(&value).unwrap();
+        let written = String::from_utf8(value.to_canonical()).unwrap();
         assert_eq!(written, expected, "{}", case.name);
         canonical::object(expected.as_bytes(), |_, _| {}).expect(&case.name);
         if case.input != expected {
