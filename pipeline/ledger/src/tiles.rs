@@ -62,7 +62,7 @@ impl TileWriter {
                 files.remove(&path)?;
                 continue;
             }
-            let (file, _) = files.open_append(&path)?;
+            let file = files.open_append(&path)?;
             let bytes = file.len().map_err(LedgerError::io("read", &path))?;
             if bytes < hashes * HASH_BYTES {
                 return Ok(None);
@@ -107,7 +107,7 @@ impl TileWriter {
     fn push(&mut self, level: usize, hash: Hash) -> Result<(), LedgerError> {
         if level == self.levels.len() {
             let path = self.paths.tile_level(u32::try_from(level).unwrap_or(u32::MAX));
-            let (file, _) = self.files.open_append(&path)?;
+            let file = self.files.open_append(&path)?;
             self.levels.push(Level { file, group: Frontier::default(), pending: Vec::new() });
             self.entries_synced = false;
         }

@@ -33,7 +33,7 @@ impl Recovery {
         let (from, bytes) = last_lines(file).map_err(LedgerError::io("read", &path))?;
         let end = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
         if end < bytes.len() {
-            let (file, _) = self.files.open_append(&path)?;
+            let file = self.files.open_append(&path)?;
             file.set_len(from + end as u64)
                 .and_then(|()| file.sync_all())
                 .map_err(LedgerError::io("drop the torn last line of", &path))?;

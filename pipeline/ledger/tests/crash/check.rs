@@ -1,8 +1,9 @@
 //! What must hold of a ledger whatever happened to its writers and its disk.
 
 use std::collections::BTreeMap;
+use std::fs;
 
-use graven_ledger::{Paths, Recovered, SegmentCursor};
+use graven_ledger::{Paths, Recovered, SegmentCursor, Signer, SignerState};
 use graven_record::{Hash, leaf_hash};
 use graven_verify::{NoteKind, Report, Trust, Verdict, verify};
 
@@ -14,6 +15,9 @@ pub(crate) fn stands(world: &World) -> Report {
     let trust = Trust::in_key(world.verifier.clone());
     let report = verify(&world.dir, &trust, &()).unwrap();
     assert_eq!(report.verdict, Verdict::Good, "{report}");
+    let state = fs::read(Signer::state_path(&world.key)).unwrap();
+    let signer: SignerState = serde_json::from_slice(&state).unwrap();
+    assert!(signer.size >= report.sealed, "signed and forgotten: {signer:?}\n{report}");
     let (leaves, events) = standing(world, report.records);
     for (seq, leaf) in &world.acknowledged {
         let stands = leaves.get(seq);
