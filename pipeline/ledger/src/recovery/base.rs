@@ -29,16 +29,9 @@ impl Recovery {
         if !path.exists() {
             return Ok(None);
         }
-        let file = self.files.open_past_the_cache(&path)?;
-        let (from, bytes) = last_lines(file).map_err(LedgerError::io("read", &path))?;
-        let end = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
-        if end < bytes.len() {
-            let file = self.files.open_append(&path)?;
-            file.set_len(from + end as u64)
-                .and_then(|()| file.sync_all())
-                .map_err(LedgerError::io("drop the torn last line of", &path))?;
-        }
-        let Some(line) = bytes[..end].strip_suffix(b"\n") else { return Ok(None) };
+        self.drop_torn_header(&path)?;
+        let (from, bytes) = self.last_lines(&path)?;
+        let Some(line) = bytes.strip_suffix(b"\n") else { return Ok(None) };
         let start = memchr::memrchr(b'\n', line).map_or(0, |at| at + 1);
         let corrupt = |problem: String| LedgerError::Corrupt {
             path: path.clone(),
@@ -54,6 +47,23 @@ impl Recovery {
             return Err(corrupt("the checkpoint is of another size or root".into()));
         }
         Ok(Some(header))
+    }
+
+    fn drop_torn_header(&self, path: &Path) -> Result<(), LedgerError> {
+        let (from, bytes) = self.last_lines(path)?;
+        let end = torn_at(&bytes);
+        if end == bytes.len() {
+            return Ok(());
+        }
+        let file = self.files.open_append(path)?;
+        file.set_len(from + end as u64)
+            .and_then(|()| file.sync_all())
+            .map_err(LedgerError::io("drop the torn last line of", path))
+    }
+
+    fn last_lines(&self, path: &Path) -> Result<(u64, Vec<u8>), LedgerError> {
+        let file = self.files.open_past_the_cache(path)?;
+        last_lines(file).map_err(LedgerError::io("read", path))
     }
 
     /// The largest checkpoint known here: the signer's, the last header's, or the file's.
@@ -158,6 +168,15 @@ impl Recovery {
             last: Some(last),
         })
     }
+}
+
+/// Where the last line begins, if a crash tore it: it has no newline, or zeros where a page of it
+/// never reached the disk.
+fn torn_at(bytes: &[u8]) -> usize {
+    let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let start = memchr::memrchr(b'\n', whole).map_or(0, |at| at + 1);
+    let is_torn = whole.len() == bytes.len() || whole[start..].contains(&0);
+    if is_torn { start } else { bytes.len() }
 }
 
 /// Reads the end of a file of lines, so far back that the last whole line is in it; gives the offset of
