@@ -30,10 +30,12 @@ impl Recovery {
         }
         self.files.rename(&temporary, &path)?;
         self.files.sync_dir(&self.paths.segments())?;
+        // From the first on, and each one durably: with a segment gone, the copy stands up to the next
+        // one's name, but a segment whose successor is gone would end too early.
         for segment in unsealed.iter().filter(|it| it.first > first) {
             self.files.remove(&segment.path)?;
+            self.files.sync_dir(&self.paths.segments())?;
         }
-        self.files.sync_dir(&self.paths.segments())?;
         if let Some((superseded, _)) = base {
             close(&self.files, &superseded.path)?;
         }
