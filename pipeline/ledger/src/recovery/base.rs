@@ -146,20 +146,22 @@ impl Recovery {
             return Ok(Base { chain: Chain::new(self.genesis), end: None, last: None });
         };
         let seq = header.size - 1;
-        let missing = |path: &Path, problem: &str| LedgerError::Corrupt {
+        let corrupt = |path: &Path, at_byte: Option<u64>, problem: &str| LedgerError::Corrupt {
             path: path.to_owned(),
-            at_byte: None,
+            at_byte,
             record: Some(seq),
             problem: problem.into(),
         };
-        let found = crate::find(&self.paths, seq)?
-            .ok_or_else(|| missing(&self.paths.segments(), "the last sealed record is missing"))?;
+        let found = crate::find(&self.paths, seq)?.ok_or_else(|| {
+            corrupt(&self.paths.segments(), None, "the last sealed record is missing")
+        })?;
+        let (path, at_byte) = (&found.segment.path, Some(found.at_byte));
         if leaf_hash(&found.record) != header.head {
-            return Err(missing(&found.segment.path, "the last sealed record has another hash"));
+            return Err(corrupt(path, at_byte, "the last sealed record has another hash"));
         }
         let last = Members::read(&found.record)
             .and_then(|members| Placement::read(&members, self.info.origin.as_str()))
-            .map_err(|error| missing(&found.segment.path, &error.to_string()))?;
+            .map_err(|error| corrupt(path, at_byte, &error.to_string()))?;
         let tree = TileReader::new(&self.paths).frontier(header.size)?;
         let end = found.at_byte + found.record.len() as u64 + 1;
         Ok(Base {
