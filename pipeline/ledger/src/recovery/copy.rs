@@ -20,7 +20,7 @@ impl Recovery {
         base: Option<&(SegmentFile, u64)>,
     ) -> Result<SegmentFile, LedgerError> {
         let path = self.paths.segment(first);
-        let temporary = path.with_extension("jsonl.new");
+        let temporary = self.paths.tail_copy();
         let mut copy = self.files.open_emptied(&temporary)?;
         copy_pieces(pieces, &mut *copy)
             .map_err(LedgerError::io("copy the unsealed records to", &temporary))?;
