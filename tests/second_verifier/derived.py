@@ -26,7 +26,8 @@ def header_lines(directory, report, end=None):
     with file:
         for offset, line, not_whole in lines_of(file, MAX_SMALL, end):
             line_end = offset + len(line) + 1
-            if not_whole and len(line) <= MAX_SMALL:
+            hole = b"\0" in line and line_end == os.fstat(file.fileno()).st_size
+            if hole or not_whole and len(line) <= MAX_SMALL:
                 text = "the last header line is torn and was dropped"
                 report.note("torn-header", text, file=HEADERS, offset=offset, **digest_from(file, offset))
                 return

@@ -686,6 +686,15 @@ class LedgerTest(unittest.TestCase):
         report = self.good(directory, notes=["torn-header", "unsealed", "extra-tile-bytes"])
         self.assertEqual((report["size"], report["sealed"]), (285, 8))
 
+    def test_header_with_a_hole(self):
+        """A page of the last line that never reached the disk reads as zeros; of a line before it, none can be missing."""
+        directory = self.copy()
+        holed = bytes(100) + self.writer.header_lines[1][100:]
+        put(directory, "blocks.jsonl", joined(self.writer.header_lines) + holed + b"\n")
+        self.good(directory, notes=["torn-header"])
+        put(directory, "blocks.jsonl", joined([self.writer.header_lines[0], holed, self.writer.header_lines[2]]))
+        self.bad(directory, "unreadable-header", only=True)
+
     def test_signed_by_another_key(self):
         """The same records; all headers and the checkpoint signed anew."""
         directory = small(OTHER_SEED, key_in_ledger=vkey()).write(self.place())

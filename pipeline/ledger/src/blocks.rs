@@ -23,10 +23,9 @@ impl BlockWriter {
         tiles: TileWriter,
         signer: Signer,
     ) -> Result<Self, LedgerError> {
-        let (headers, created) = files.open_append(&paths.blocks())?;
-        if created {
-            files.sync_dir(paths.dir())?;
-        }
+        let headers = files.open_append(&paths.blocks())?;
+        // Its name, whether made now or by somebody who died before it was durable.
+        files.sync_dir(paths.dir())?;
         Ok(Self { files, paths: paths.clone(), tiles, headers, signer })
     }
 

@@ -91,8 +91,8 @@ pub fn create_on(
     }
     Signer::create(&files, &key, key_path)?;
     files.write_new(&verifier_path, format!("{verifier}\n").as_bytes(), 0o644)?;
-    // Last: a directory with this file is a ledger.
-    files.write_new(&paths.info(), &info.to_bytes(), 0o444)?;
+    // Last, and whole or not at all: a directory with this file is a ledger.
+    files.replace(&paths.info(), &info.to_bytes(), 0o444)?;
     let dir = fs::canonicalize(dir).map_err(LedgerError::io("find", dir))?;
     files.sync_dir(dir.parent().unwrap_or(&dir))?;
     Ok(Created { info, key_path: key_path.to_owned(), verifier_path, verifier })

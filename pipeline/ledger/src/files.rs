@@ -61,15 +61,9 @@ impl Files {
         file.sync_all()
     }
 
-    /// Opens a file for appending; `true` when it was created, which the directory does not know yet.
-    pub(crate) fn open_append(
-        &self,
-        path: &Path,
-    ) -> Result<(Box<dyn DiskFile>, bool), LedgerError> {
-        let created = !path.exists();
-        let file =
-            self.0.open(path, Opening::Append, 0o644).map_err(LedgerError::io("open", path))?;
-        Ok((file, created))
+    /// Opens a file for appending, making it where it is missing. The name is not durable then.
+    pub(crate) fn open_append(&self, path: &Path) -> Result<Box<dyn DiskFile>, LedgerError> {
+        self.0.open(path, Opening::Append, 0o644).map_err(LedgerError::io("open", path))
     }
 
     /// Opens a file that is to be written anew.

@@ -45,6 +45,13 @@ impl Paths {
         self.segments().join(format!("{first:020}.jsonl"))
     }
 
+    /// Where recovery writes the copy of a tail before that is a segment. One name for all, so that
+    /// what a crash leaves of one is found by the next recovery.
+    #[must_use]
+    pub(crate) fn tail_copy(&self) -> PathBuf {
+        self.segments().join("recovered.jsonl.new")
+    }
+
     /// `blocks.jsonl`
     #[must_use]
     pub fn blocks(&self) -> PathBuf {

@@ -124,6 +124,7 @@ struct Recovery {
 
 impl Recovery {
     fn run(self, now_unix_s: u64, lock: WriterLock) -> Result<OpenedLedger, LedgerError> {
+        self.files.remove(&self.paths.tail_copy())?;
         let header = self.last_header()?;
         let target = self.largest_signed(header.as_ref())?;
         let tiles = self.open_tiles(header.as_ref())?;

@@ -73,7 +73,9 @@ impl SegmentWriter {
             None => None,
             Some(segment) => {
                 let path = segment.path.clone();
-                let (file, _) = files.open_append(&path)?;
+                let file = files.open_append(&path)?;
+                // Whoever made it may have died before its name was durable.
+                files.sync_dir(&paths.segments())?;
                 let bytes = file.len().map_err(LedgerError::io("read", &path))?;
                 Some(OpenSegment { file, path, bytes })
             }
@@ -164,7 +166,7 @@ impl SegmentWriter {
         }
         let path = self.paths.segment(first);
         self.files.write_new(&path, b"", 0o644)?;
-        let (file, _) = self.files.open_append(&path)?;
+        let file = self.files.open_append(&path)?;
         self.open = Some(OpenSegment { file, path, bytes: 0 });
         closed.map_or(Ok(()), |closed| close(&self.files, &closed.path))
     }

@@ -150,11 +150,10 @@ impl Signer {
                 ),
             });
         }
-        if !same {
-            let next = SignerState { root, size, ..self.state.clone() };
-            self.files.replace(&Self::state_path(&self.key_path), &next.to_bytes(), 0o600)?;
-            self.state = next;
-        }
+        // The same one too: whoever wrote the state before may have died before it was durable.
+        let next = SignerState { root, size, ..self.state.clone() };
+        self.files.replace(&Self::state_path(&self.key_path), &next.to_bytes(), 0o600)?;
+        self.state = next;
         let origin = self.state.origin.clone();
         Ok(self.key.sign(&Checkpoint { origin, size, root }, unix_s))
     }

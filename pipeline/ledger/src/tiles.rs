@@ -59,7 +59,7 @@ impl TileWriter {
                 files.remove(&path)?;
                 continue;
             }
-            let (file, _) = files.open_append(&path)?;
+            let file = files.open_append(&path)?;
             let bytes = file.len().map_err(LedgerError::io("read", &path))?;
             if bytes < hashes * HASH_BYTES {
                 return Ok(None);
@@ -105,7 +105,7 @@ impl TileWriter {
     fn level(&mut self, level: u32) -> Result<&mut Vec<u8>, LedgerError> {
         let index = level as usize;
         if index == self.levels.len() {
-            let (file, _) = self.files.open_append(&self.paths.tile_level(level))?;
+            let file = self.files.open_append(&self.paths.tile_level(level))?;
             self.levels.push(Level { file, pending: Vec::new() });
             self.entries_synced = false;
         }

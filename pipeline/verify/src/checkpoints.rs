@@ -48,6 +48,8 @@ struct BadSignatures {
 /// A header line and what its checkpoint shows.
 struct Checked {
     at_byte: u64,
+    /// True where there is a zero byte in it, which no writer writes.
+    has_hole: bool,
     read: Result<(Head, Result<SignedCheckpoint, NoteError>), String>,
 }
 
@@ -82,19 +84,35 @@ pub(crate) fn read_headers(
     let Some(file) = files::open(&path)? else {
         return Ok(signed);
     };
-    let mut torn = None;
+    let (mut torn, mut holed) = (None, None);
     pipeline::in_order(
         |emit| cut(file, SMALL_BYTES_MAX, emit).map(drop).map_err(VerifyError::io("read", &path)),
         |chunk| check(chunk, key),
         |(headers, tail)| {
             for header in headers {
-                signed.add(header, findings);
+                // A line with a hole is torn, unless another one follows.
+                if let Some(before) = holed.take() {
+                    signed.add(before, findings);
+                }
+                if header.has_hole {
+                    holed = Some(header);
+                } else {
+                    signed.add(header, findings);
+                }
             }
             signed.bytes = tail.whole_to;
             torn = tail.torn_at.or(torn);
             Ok(())
         },
     )?;
+    match (holed, torn) {
+        (Some(last), None) => {
+            signed.bytes = last.at_byte;
+            torn = Some(last.at_byte);
+        }
+        (Some(before), Some(_)) => signed.add(before, findings),
+        (None, _) => {}
+    }
     if let Some(at_byte) = torn {
         torn_header(&path, at_byte, findings)?;
     }
@@ -126,7 +144,7 @@ fn check(chunk: Chunk, key: &VerifierKey) -> (Vec<Checked>, Tail) {
         Chunk::Overlong { at_byte, bytes } => {
             let read = Err(format!("{bytes} bytes long, the limit is {SMALL_BYTES_MAX}"));
             let tail = Tail { whole_to: at_byte + bytes, torn_at: None };
-            return (vec![Checked { at_byte, read }], tail);
+            return (vec![Checked { at_byte, has_hole: false, read }], tail);
         }
     };
     let mut headers = Vec::new();
@@ -138,7 +156,8 @@ fn check(chunk: Chunk, key: &VerifierKey) -> (Vec<Checked>, Tail) {
             let note = header.checkpoint.as_deref().unwrap_or_default();
             ((header.size, header.root), open_checkpoint(note, key))
         });
-        headers.push(Checked { at_byte, read });
+        let has_hole = header.contains(&0);
+        headers.push(Checked { at_byte, has_hole, read });
         at_byte += line.len() as u64;
     }
     (headers, Tail { whole_to: at_byte, torn_at: None })

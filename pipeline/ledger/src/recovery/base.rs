@@ -29,16 +29,9 @@ impl Recovery {
         if !path.exists() {
             return Ok(None);
         }
-        let file = self.files.open_past_the_cache(&path)?;
-        let (from, bytes) = last_lines(file).map_err(LedgerError::io("read", &path))?;
-        let end = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
-        if end < bytes.len() {
-            let (file, _) = self.files.open_append(&path)?;
-            file.set_len(from + end as u64)
-                .and_then(|()| file.sync_all())
-                .map_err(LedgerError::io("drop the torn last line of", &path))?;
-        }
-        let Some(line) = bytes[..end].strip_suffix(b"\n") else { return Ok(None) };
+        self.drop_torn_header(&path)?;
+        let (from, bytes) = self.last_lines(&path)?;
+        let Some(line) = bytes.strip_suffix(b"\n") else { return Ok(None) };
         let start = memchr::memrchr(b'\n', line).map_or(0, |at| at + 1);
         let corrupt = |problem: String| LedgerError::Corrupt {
             path: path.clone(),
@@ -54,6 +47,23 @@ impl Recovery {
             return Err(corrupt("the checkpoint is of another size or root".into()));
         }
         Ok(Some(header))
+    }
+
+    fn drop_torn_header(&self, path: &Path) -> Result<(), LedgerError> {
+        let (from, bytes) = self.last_lines(path)?;
+        let end = torn_at(&bytes);
+        if end == bytes.len() {
+            return Ok(());
+        }
+        let file = self.files.open_append(path)?;
+        file.set_len(from + end as u64)
+            .and_then(|()| file.sync_all())
+            .map_err(LedgerError::io("drop the torn last line of", path))
+    }
+
+    fn last_lines(&self, path: &Path) -> Result<(u64, Vec<u8>), LedgerError> {
+        let file = self.files.open_past_the_cache(path)?;
+        last_lines(file).map_err(LedgerError::io("read", path))
     }
 
     /// The largest checkpoint known here: the signer's, the last header's, or the file's.
@@ -137,20 +147,22 @@ impl Recovery {
             return Ok(Base { chain: Chain::new(self.genesis), end: None, last: None });
         };
         let seq = header.size - 1;
-        let missing = |path: &Path, problem: &str| LedgerError::Corrupt {
+        let corrupt = |path: &Path, at_byte: Option<u64>, problem: &str| LedgerError::Corrupt {
             path: path.to_owned(),
-            at_byte: None,
+            at_byte,
             record: Some(seq),
             problem: problem.into(),
         };
-        let found = crate::find(&self.paths, seq)?
-            .ok_or_else(|| missing(&self.paths.segments(), "the last sealed record is missing"))?;
+        let found = crate::find(&self.paths, seq)?.ok_or_else(|| {
+            corrupt(&self.paths.segments(), None, "the last sealed record is missing")
+        })?;
+        let (path, at_byte) = (&found.segment.path, Some(found.at_byte));
         if leaf_hash(&found.record) != header.head {
-            return Err(missing(&found.segment.path, "the last sealed record has another hash"));
+            return Err(corrupt(path, at_byte, "the last sealed record has another hash"));
         }
         let last = Members::read(&found.record)
             .and_then(|members| Placement::read(&members, self.info.origin.as_str()))
-            .map_err(|error| missing(&found.segment.path, &error.to_string()))?;
+            .map_err(|error| corrupt(path, at_byte, &error.to_string()))?;
         let tree = TileReader::new(&self.paths).frontier(header.size)?;
         let end = found.at_byte + found.record.len() as u64 + 1;
         Ok(Base {
@@ -159,6 +171,15 @@ impl Recovery {
             last: Some(last),
         })
     }
+}
+
+/// Where the last line begins, if a crash tore it: it has no newline, or zeros where a page of it
+/// never reached the disk.
+fn torn_at(bytes: &[u8]) -> usize {
+    let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let start = memchr::memrchr(b'\n', whole).map_or(0, |at| at + 1);
+    let is_torn = whole.len() == bytes.len() || whole[start..].contains(&0);
+    if is_torn { start } else { bytes.len() }
 }
 
 /// Reads the end of a file of lines, so far back that the last whole line is in it; gives the offset of

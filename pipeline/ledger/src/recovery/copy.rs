@@ -20,7 +20,7 @@ impl Recovery {
         base: Option<&(SegmentFile, u64)>,
     ) -> Result<SegmentFile, LedgerError> {
         let path = self.paths.segment(first);
-        let temporary = path.with_extension("jsonl.new");
+        let temporary = self.paths.tail_copy();
         let mut copy = self.files.open_emptied(&temporary)?;
         copy_pieces(pieces, &mut *copy)
             .map_err(LedgerError::io("copy the unsealed records to", &temporary))?;
@@ -30,10 +30,12 @@ impl Recovery {
         }
         self.files.rename(&temporary, &path)?;
         self.files.sync_dir(&self.paths.segments())?;
+        // From the first on, and each one durably: with a segment gone, the copy stands up to the next
+        // one's name, but a segment whose successor is gone would end too early.
         for segment in unsealed.iter().filter(|it| it.first > first) {
             self.files.remove(&segment.path)?;
+            self.files.sync_dir(&self.paths.segments())?;
         }
-        self.files.sync_dir(&self.paths.segments())?;
         if let Some((superseded, _)) = base {
             close(&self.files, &superseded.path)?;
         }

@@ -4,9 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use graven_ledger::{LedgerError, UNSYNCED_BYTES_MAX};
-use graven_verify::{NoteKind, Report, Verdict};
+use graven_verify::{FaultKind, NoteKind, Report, Verdict};
 
-use crate::support::{Home, copy_dir, overwrite};
+use crate::support::{Home, copy_dir, faults, overwrite};
 
 /// Segments so large that all is in one.
 const ONE_SEGMENT: u64 = 1 << 30;
@@ -284,6 +284,34 @@ fn a_torn_header_is_made_again() {
         assert_eq!((after.sealed, after.root), (control.sealed, control.root), "{after}");
         assert_eq!(fs::read(torn.paths().blocks()).unwrap(), whole, "the same bytes again");
     }
+}
+
+/// Goal: a header line whose first page never reached the disk is made again, and a hole in any
+/// line before is damage.
+#[test]
+fn a_header_with_a_hole_is_made_again_if_it_is_the_last() {
+    let home = Home::with_blocks(3, 2, ONE_SEGMENT);
+    let control = home.assert_good();
+    let whole = fs::read(home.paths().blocks()).unwrap();
+    let starts = memchr_lines(&whole);
+    let before = str::from_utf8(&whole[starts[0]..starts[1] - 1]).unwrap();
+    let before = graven_ledger::BlockHeader::parse(before.as_bytes()).unwrap();
+    let holed = |line: usize| {
+        let copy = home.copy();
+        let mut bytes = whole.clone();
+        bytes[starts[line]..starts[line] + 300].fill(0);
+        overwrite(&copy.paths().blocks(), &bytes);
+        copy
+    };
+    let last = holed(1);
+    // In the order of durability the checkpoint is written later.
+    overwrite(&last.paths().checkpoint(), before.checkpoint.unwrap().as_bytes());
+    assert!(has(&last.assert_good(), NoteKind::TornHeader));
+    drop(last.open().unwrap());
+    assert_eq!(last.assert_good().root, control.root);
+    assert_eq!(fs::read(last.paths().blocks()).unwrap(), whole, "the same bytes again");
+
+    assert_eq!(faults(&holed(0).verify()), [FaultKind::UnreadableHeader]);
 }
 
 #[test]

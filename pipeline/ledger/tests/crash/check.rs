@@ -1,0 +1,67 @@
+//! What must hold of a ledger whatever happened to its writers and its disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use graven_ledger::{Paths, Recovered, SegmentCursor, Signer, SignerState};
+use graven_record::{Hash, leaf_hash};
+use graven_verify::{NoteKind, Report, Trust, Verdict, verify};
+
+use crate::writer::World;
+
+/// Checks the ledger as it stands, before or after recovery: the verifier finds no fault, and every
+/// acknowledged record is in its place, once.
+pub(crate) fn stands(world: &World) -> Report {
+    let trust = Trust::in_key(world.verifier.clone());
+    let report = verify(&world.dir, &trust, &()).unwrap();
+    assert_eq!(report.verdict, Verdict::Good, "{report}");
+    let state = fs::read(Signer::state_path(&world.key)).unwrap();
+    let signer: SignerState = serde_json::from_slice(&state).unwrap();
+    assert!(signer.size >= report.sealed, "signed and forgotten: {signer:?}\n{report}");
+    let (leaves, events) = standing(world, report.records);
+    for (seq, leaf) in &world.acknowledged {
+        let stands = leaves.get(seq);
+        assert_eq!(stands, Some(leaf), "acknowledged record {seq} does not stand\n{report}");
+    }
+    assert!(events.is_sorted_by(|before, after| before < after), "twice or disordered: {events:?}");
+    if let Some(last) = events.last() {
+        assert!(*last < world.submitted, "event {last} was never submitted");
+    }
+    report
+}
+
+/// Checks a ledger that was written to an orderly end: [`stands`], and all of it is sealed.
+pub(crate) fn is_whole(world: &World) -> Report {
+    let report = stands(world);
+    assert_eq!(report.unsealed, 0, "{report}");
+    let kinds: Vec<_> = report.notes.iter().map(|note| note.kind).collect();
+    let superseded = [NoteKind::Superseded, NoteKind::SupersededDamage, NoteKind::LedgerCreated];
+    assert!(kinds.iter().all(|kind| superseded.contains(kind)), "{report}");
+    report
+}
+
+/// The verifier's and recovery's account of a damaged tail are one.
+pub(crate) fn same_damage(before: &Report, recovered: Option<&Recovered>) {
+    let noted = before.notes.iter().find(|note| note.kind == NoteKind::DamagedTail);
+    let noted = noted.map(|note| (note.byte.unwrap(), note.bytes.unwrap(), note.sha256.unwrap()));
+    let damaged = recovered.and_then(|it| it.damaged.as_ref());
+    let damaged = damaged.map(|it| (it.offset_bytes, it.bytes, it.sha256));
+    assert_eq!(noted, damaged, "{before}");
+}
+
+/// The leaf hashes of the standing records, and the numbers of the events among them, in order.
+fn standing(world: &World, records: u64) -> (BTreeMap<u64, Hash>, Vec<u64>) {
+    let mut cursor = SegmentCursor::new(&Paths::new(&world.dir), 0);
+    let (mut leaves, mut events) = (BTreeMap::new(), Vec::new());
+    while cursor.next() < records {
+        let (first, lines) = cursor.read(records, 1 << 20).unwrap();
+        for (seq, line) in (first..).zip(lines.split_inclusive(|byte| *byte == b'\n')) {
+            let record = &line[..line.len() - 1];
+            leaves.insert(seq, leaf_hash(record));
+            let value: serde_json::Value = serde_json::from_slice(record).unwrap();
+            let id = value["subject"]["id"].as_str().unwrap();
+            events.extend(id.strip_prefix("T-").map(|id| id.parse::<u64>().unwrap()));
+        }
+    }
+    (leaves, events)
+}

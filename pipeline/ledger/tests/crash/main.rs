@@ -1,0 +1,167 @@
+//! The ledger on a disk that fails at any operation and loses power at any moment.
+
+mod check;
+mod durable;
+mod model;
+mod writer;
+
+use std::{env, thread};
+
+use fastrand::Rng;
+use graven_ledger::LedgerError;
+
+use crate::durable::Freedom;
+use crate::model::{Failure, Model};
+use crate::writer::{Work, World};
+
+const FREEDOMS: [Freedom; 2] = [Freedom::InOrder, Freedom::AnyOrder];
+const FAILURES: [Failure; 3] = [Failure::Death, Failure::Io, Failure::Full];
+
+/// How a writer's failure ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// The same process opens the ledger again.
+    Again,
+    Death,
+    Crash(Freedom, u64),
+}
+
+impl End {
+    fn draw(failure: Failure, rng: &mut Rng) -> Self {
+        match rng.u8(..4) {
+            0 if failure != Failure::Death => Self::Again,
+            0 | 1 => Self::Death,
+            _ => Self::Crash(*rng.choice(&FREEDOMS).unwrap(), rng.u64(..)),
+        }
+    }
+
+    fn come(self, model: &Model) {
+        match self {
+            Self::Again => {}
+            Self::Death => model.die(),
+            Self::Crash(freedom, seed) => model.crash(freedom, seed),
+        }
+    }
+}
+
+/// Tells how to run a case alone, where it fails.
+struct Case<'a> {
+    name: String,
+    model: &'a Model,
+}
+
+impl Drop for Case<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}\n\n{}", self.model.log(), self.name);
+        }
+    }
+}
+
+/// Asserts that a failure is the disk's, and not taken for damaged evidence.
+fn assert_is_io(result: Result<(), LedgerError>) {
+    if let Err(error) = result {
+        assert!(matches!(error, LedgerError::Io { .. }), "{error}: {error:?}");
+    }
+}
+
+/// Opens the ledger as the failure left it, goes on writing, and checks all of it. Where a sync has
+/// failed and the power was not lost, a reader of the cache sees more than recovery does.
+fn go_on(world: &mut World, work: &Work, cache_is_true: bool) {
+    world.model.fail_no_more();
+    let before = check::stands(world);
+    let opened = world.open().unwrap();
+    if cache_is_true {
+        check::same_damage(&before, opened.recovered.as_ref());
+    }
+    world.write(opened, work).unwrap();
+    check::is_whole(world);
+}
+
+fn short_work(seed: u64) -> Work {
+    Work { seed, groups: 4, segment_bytes: 4000, large: false }
+}
+
+/// Goal: no operation at which a failure costs an acknowledged record or shows as a fault. Method:
+/// every operation of a short work, every kind of failure, several states of the disk after it.
+#[test]
+fn a_failure_at_any_operation_costs_nothing_acknowledged() {
+    let mut control = World::new();
+    control.live(&short_work(1)).unwrap();
+    let before = control.model.operations();
+    control.live(&short_work(2)).unwrap();
+    let last = control.model.operations() - before;
+    check::is_whole(&control);
+
+    let crashes = FREEDOMS.iter().flat_map(|it| (0..3).map(|seed| End::Crash(*it, seed)));
+    let ends: Vec<End> = [End::Again, End::Death].into_iter().chain(crashes).collect();
+    for nth in 1..=last {
+        for (failure, end) in FAILURES.iter().flat_map(|it| ends.iter().map(move |end| (it, *end)))
+        {
+            if *failure == Failure::Death && matches!(end, End::Again) {
+                continue;
+            }
+            let mut world = World::new();
+            world.live(&short_work(1)).unwrap();
+            let model = world.model.clone();
+            let name = format!("operation {nth}, {failure:?}, {end:?}");
+            let _case = Case { name, model: &model };
+            model.fail(nth, *failure, nth);
+            assert_is_io(world.live(&short_work(2)));
+            end.come(&model);
+            let cache_is_true = *failure == Failure::Death || matches!(end, End::Crash(..));
+            go_on(&mut world, &short_work(3), cache_is_true);
+        }
+    }
+}
+
+/// Cases of the seeded test where `GRAVEN_CRASH_POINTS` does not say how many.
+const POINTS: u64 = 500;
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+/// Goal: the same for long works, with failures in recovery, and in the recovery from that. Method:
+/// drawn from a seed; `GRAVEN_CRASH_SEED` runs one alone.
+#[test]
+fn failures_in_failures_cost_nothing_acknowledged() {
+    let points = number("GRAVEN_CRASH_POINTS").unwrap_or(POINTS);
+    let seeds = number("GRAVEN_CRASH_SEED").map_or(0..points, |seed| seed..seed + 1);
+    for seed in seeds {
+        failures_in_failures(seed);
+    }
+}
+
+fn failures_in_failures(seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let mut world = World::new();
+    let model = world.model.clone();
+    let name =
+        format!("run it alone: GRAVEN_CRASH_SEED={seed} cargo test -p graven-ledger --test crash");
+    let _case = Case { name, model: &model };
+    let mut cache_is_true = true;
+    for _ in 0..rng.u8(1..5) {
+        let failure = *rng.choice(&FAILURES).unwrap();
+        model.fail(rng.u64(1..120), failure, rng.u64(..));
+        assert_is_io(world.live(&any_work(&mut rng)));
+        let end = End::draw(failure, &mut rng);
+        end.come(&model);
+        match end {
+            End::Crash(..) => cache_is_true = true,
+            _ => cache_is_true &= failure == Failure::Death,
+        }
+        model.fail_no_more();
+        check::stands(&world);
+    }
+    go_on(&mut world, &any_work(&mut rng), cache_is_true);
+}
+
+fn any_work(rng: &mut Rng) -> Work {
+    Work {
+        seed: rng.u64(..),
+        groups: rng.u32(1..8),
+        segment_bytes: *rng.choice(&[2000, 20_000, 100_000, 1 << 30]).unwrap(),
+        large: rng.bool(),
+    }
+}
