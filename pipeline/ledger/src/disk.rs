@@ -10,7 +10,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::fs::{Advice, fadvise};
 
 /// What [`Disk::open`] does about a file that is there, or is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,11 +123,8 @@ pub trait DiskFile: Debug + Send {
     /// Those of fstat(2).
     fn len(&self) -> io::Result<u64>;
 
-    /// A hint: the file will grow to `len_bytes`. Its length stays as it is.
-    fn reserve(&self, _len_bytes: u64) {}
-
-    /// A hint: `len_bytes` from `offset_bytes` on are complete, so the disk may begin with them.
-    fn start_writing(&self, _offset_bytes: u64, _len_bytes: NonZeroU64) {}
+    /// A hint: `len_bytes` from `offset_bytes` on are durable, and nobody will read them soon.
+    fn forget(&self, _offset_bytes: u64, _len_bytes: NonZeroU64) {}
 }
 
 /// The host's own file systems.
@@ -197,14 +194,8 @@ impl DiskFile for File {
         self.metadata().map(|metadata| metadata.len())
     }
 
-    fn reserve(&self, len_bytes: u64) {
-        // A file system that cannot reserve allocates with each write, as without the hint.
-        fallocate(self, FallocateFlags::KEEP_SIZE, 0, len_bytes).ok();
-    }
-
-    fn start_writing(&self, offset_bytes: u64, len_bytes: NonZeroU64) {
-        // Linux begins to write the dirty pages of a range that it is told to forget, and keeps
-        // them until they are written. It is what `sync_file_range(2)` does, without unsafe code.
+    fn forget(&self, offset_bytes: u64, len_bytes: NonZeroU64) {
+        // Where the pages stay, they stay.
         fadvise(self, offset_bytes, Some(len_bytes), Advice::DontNeed).ok();
     }
 }

@@ -1,6 +1,7 @@
 //! Segments: the files that hold the records.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use crate::disk::DiskFile;
@@ -9,6 +10,13 @@ use crate::{LedgerError, Lines, Paths, UNSYNCED_BYTES_MAX};
 
 /// Size at which a segment is closed, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+
+/// Durable bytes that may gather in the page cache before it is told to drop them: so few that they are
+/// the same pages again and again, so many that a single record pays nothing.
+const FORGET_BYTES: u64 = 1 << 20;
+
+/// Size of a page, or a part of it.
+const PAGE_BYTES: u64 = 4_096;
 
 /// A segment and the leaf index it begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +68,8 @@ struct OpenSegment {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     bytes: u64,
+    /// Whole pages from the first on that the page cache was told to drop, in bytes.
+    forgotten_bytes: u64,
 }
 
 impl SegmentWriter {
@@ -77,7 +87,7 @@ impl SegmentWriter {
                 // Whoever made it may have died before its name was durable.
                 files.sync_dir(&paths.segments())?;
                 let bytes = file.len().map_err(LedgerError::io("read", &path))?;
-                Some(OpenSegment { file, path, bytes })
+                Some(OpenSegment { file, path, bytes, forgotten_bytes: whole_pages(bytes) })
             }
         };
         let (paths, bytes_max) = (paths.clone(), SEGMENT_BYTES_MAX);
@@ -149,8 +159,9 @@ impl SegmentWriter {
     }
 
     fn sync_unguarded(&mut self) -> Result<(), LedgerError> {
-        if let Some(open) = &self.open {
+        if let Some(open) = &mut self.open {
             open.file.sync_data().map_err(LedgerError::io("sync", &open.path))?;
+            open.forget();
         }
         self.unsynced_bytes = 0;
         Ok(())
@@ -167,9 +178,29 @@ impl SegmentWriter {
         let path = self.paths.segment(first);
         self.files.write_new(&path, b"", 0o644)?;
         let file = self.files.open_append(&path)?;
-        self.open = Some(OpenSegment { file, path, bytes: 0 });
+        self.open = Some(OpenSegment { file, path, bytes: 0, forgotten_bytes: 0 });
         closed.map_or(Ok(()), |closed| close(&self.files, &closed.path))
     }
+}
+
+impl OpenSegment {
+    /// Lets the page cache use the pages of durable records for the next ones. Fresh pages cost more than
+    /// the copy into them, and the files that others have in the cache stay there.
+    fn forget(&mut self) {
+        // The last page is still being filled.
+        let full = whole_pages(self.bytes);
+        let fresh = full.saturating_sub(self.forgotten_bytes);
+        if fresh >= FORGET_BYTES
+            && let Some(fresh) = NonZeroU64::new(fresh)
+        {
+            self.file.forget(self.forgotten_bytes, fresh);
+            self.forgotten_bytes = full;
+        }
+    }
+}
+
+fn whole_pages(bytes: u64) -> u64 {
+    bytes - bytes % PAGE_BYTES
 }
 
 /// Marks a segment as finished: mode 0444.

@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -400,9 +399,5 @@ impl DiskFile for ModelFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
-    }
-
-    fn start_writing(&self, _offset_bytes: u64, _len_bytes: NonZeroU64) {
-        // What is pending may be on the disk at any time anyway.
     }
 }
