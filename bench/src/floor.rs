@@ -123,7 +123,7 @@ fn chain(group: &mut [u8], tree: &mut Frontier, head: &mut Hash) {
 }
 
 /// The disk's own latency: 4 KiB appended and synced, one after the other.
-pub(crate) fn sync_latency(dir: &Path, limit: Limit) -> anyhow::Result<Vec<Figure>> {
+pub(crate) fn sync_latency(dir: &Path, limit: Limit) -> anyhow::Result<Quantiles> {
     let mut file = File::create_new(dir.join("syncs"))?;
     let (mut times_ns, since_ns) = (Vec::new(), clock::mono_ns());
     while limit.allows(times_ns.len() as u64, since_ns) {
@@ -132,7 +132,7 @@ pub(crate) fn sync_latency(dir: &Path, limit: Limit) -> anyhow::Result<Vec<Figur
         file.sync_data()?;
         times_ns.push(clock::mono_ns() - begun_ns);
     }
-    Ok(crate::latency::figures("the disk: 4 KiB and fdatasync", Quantiles::of(times_ns)))
+    Ok(Quantiles::of(times_ns))
 }
 
 /// SHA-256 of records on one core.

@@ -3,18 +3,27 @@
 use std::path::Path;
 use std::str::FromStr;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use graven_bench::samples::EventFeed;
-use graven_stages::{Intake, Raw, clock};
+use crossbeam_channel::bounded;
+use graven_bench::samples::{DraftFeed, EventFeed};
+use graven_stages::{Acknowledgement, Intake, Raw, clock};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::limit::Limit;
 use crate::part;
 use crate::rig::with_pipeline;
 use crate::stats::{Figure, Quantiles, float, per_second};
 
-const GROUP: &str = "commit latency";
+pub(crate) const GROUP: &str = "commit latency";
+
+const TICKS_PER_S: u64 = 1_000;
+const TICK_NS: u64 = 1_000_000_000 / TICKS_PER_S;
+
+/// Batches whose acknowledgement may be outstanding.
+const OUTSTANDING: usize = 1_024;
 
 /// How many submit at the same time, each waiting for its own.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +83,51 @@ pub(crate) fn run(dir: &Path, limit: Limit, submitters: Submitters) -> anyhow::R
         Ok(Latency { quantiles, elapsed_ns: clock::mono_ns() - since_ns })
     })?;
     Ok(latency)
+}
+
+/// Measures in a process of its own what single records wait while `rate` records a second come in, however
+/// long that takes: a batch each millisecond.
+pub(crate) fn paced_in_a_process(dir: &Path, limit: Limit, rate: u64) -> anyhow::Result<Quantiles> {
+    part::run("paced", dir, [rate.to_string()].into_iter().chain(limit.to_args()))
+}
+
+/// How much longer the ledger's slow commits take at half its rate than the disk's own slow syncs.
+pub(crate) fn ratio(paced: Quantiles, disk: Quantiles) -> Figure {
+    let ratio = float(paced.p99_ns) / float(disk.p99_ns.max(1));
+    Figure::new(GROUP, "ledger, at half its rate: p99, of the disk's".into(), "x", ratio)
+}
+
+pub(crate) fn paced(dir: &Path, limit: Limit, rate: u64) -> anyhow::Result<Quantiles> {
+    let records = usize::try_from(rate / TICKS_PER_S)?;
+    let (times_ns, _) = with_pipeline(dir, move |graph| {
+        let mut feed = DraftFeed::default();
+        let (sent, waiting) = bounded(OUTSTANDING);
+        thread::scope(|scope| {
+            let collector = scope.spawn(move || {
+                let mut times_ns = Vec::new();
+                for (due_ns, acknowledged) in waiting {
+                    let acknowledged: oneshot::Receiver<Acknowledgement> = acknowledged;
+                    acknowledged.blocking_recv().context("the graph failed")?;
+                    times_ns.push(clock::mono_ns() - due_ns);
+                }
+                anyhow::Ok(times_ns)
+            });
+            let since_ns = clock::mono_ns();
+            let mut due_ns = since_ns;
+            while limit.allows((due_ns - since_ns) / TICK_NS * records as u64, since_ns) {
+                let batch = feed.next_batch(records);
+                thread::sleep(Duration::from_nanos(due_ns.saturating_sub(clock::mono_ns())));
+                let acknowledged = graph.inflow.intake.submit_acknowledged(Raw::Drafts(batch))?;
+                if sent.send((due_ns, acknowledged)).is_err() {
+                    break;
+                }
+                due_ns += TICK_NS;
+            }
+            drop(sent);
+            collector.join().map_err(|_| anyhow::anyhow!("the collector panicked"))?
+        })
+    })?;
+    Ok(Quantiles::of(times_ns))
 }
 
 /// One event at a time; returns how long each took.

@@ -21,6 +21,7 @@ mod recorder;
 mod rig;
 mod service;
 mod soak;
+mod start;
 mod stats;
 mod sustained;
 mod table;
@@ -34,7 +35,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser};
 use rustix::fs::syncfs;
 
-use floor::Appends;
+use floor::{Appends, Rate};
 use latency::Submitters;
 use limit::Limit;
 use machine::Machine;
@@ -107,7 +108,7 @@ fn measure(settings: &Settings) -> anyhow::Result<()> {
 /// Measures everything once.
 fn round(dir: &Path, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
     let only = settings.only.as_deref();
-    if only.is_none() {
+    if only.is_none_or(|only| LEDGER.contains(only)) {
         ledger(dir, settings.limit, table)?;
     }
     for Subject { name, figures } in SUBJECTS {
@@ -128,6 +129,31 @@ fn round(dir: &Path, settings: &Settings, table: &mut Table) -> anyhow::Result<(
 
 /// The ledger, beside what the disk and the processor do by themselves.
 fn ledger(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<()> {
+    let floor = floors(dir, limit, table)?;
+    let hashes = floor::hashes();
+    let mut later = Vec::new();
+    let mut half_rate = 0;
+    for kind in [Kind::Made, Kind::Events, Kind::Calls] {
+        settled(dir, |dir| {
+            let run = throughput::in_a_process(dir, limit, kind)?;
+            table.add(run.rates(kind, floor));
+            later.extend(run.memory(kind));
+            later.extend(verification::figures(dir, kind, &hashes)?);
+            if kind == Kind::Made {
+                half_rate = run.half_rate();
+                later.extend(start::figures(dir)?);
+            }
+            Ok(())
+        })?;
+    }
+    latencies(dir, limit, half_rate, table)?;
+    table.add([hashes]);
+    table.add(later);
+    Ok(())
+}
+
+/// What the disk and the processor do by themselves; gives what a chained ledger can do at the most.
+fn floors(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<Rate> {
     // Not counted: where a hypervisor has taken memory back, the first to use it again pays for that, and
     // the floor must not be the one who does.
     settled(dir, |dir| floor::appends(dir, limit, Appends::Plain))?;
@@ -139,22 +165,18 @@ fn ledger(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<()> {
         hashed.figure("  and SHA-256 of each"),
         chained.figure("  chained, and a Merkle tree, on a second thread"),
     ]);
-    let mut later = Vec::new();
-    for kind in [Kind::Made, Kind::Events, Kind::Calls] {
-        let figures = settled(dir, |dir| {
-            let run = throughput::in_a_process(dir, limit, kind)?;
-            later.extend(verification::figures(dir, kind)?);
-            Ok(run)
-        })?;
-        table.add(figures.rates(kind, chained));
-        later.extend(figures.memory(kind));
-    }
-    table.add(settled(dir, |dir| floor::sync_latency(dir, limit))?);
+    Ok(chained)
+}
+
+fn latencies(dir: &Path, limit: Limit, half_rate: u64, table: &mut Table) -> anyhow::Result<()> {
+    let disk = settled(dir, |dir| floor::sync_latency(dir, limit))?;
+    table.add(latency::figures("the disk: 4 KiB and fdatasync", disk));
     for submitters in [Submitters(1), Submitters(16), Submitters(64)] {
         table.add(settled(dir, |dir| latency::in_a_process(dir, limit, submitters))?);
     }
-    table.add([floor::hashes()]);
-    table.add(later);
+    let paced = settled(dir, |dir| latency::paced_in_a_process(dir, limit, half_rate))?;
+    table.add(latency::figures("ledger, at half its rate", paced));
+    table.add([latency::ratio(paced, disk)]);
     Ok(())
 }
 
@@ -163,6 +185,9 @@ struct Subject {
     name: &'static str,
     figures: fn(&Path) -> anyhow::Result<Vec<Figure>>,
 }
+
+/// What takes neither.
+const LEDGER: &str = "the ledger by itself";
 
 const SUBJECTS: [Subject; 7] = [
     Subject { name: "nanoseconds added to a system call", figures: added::figures },

@@ -34,6 +34,14 @@ pub(crate) enum Part {
         #[command(flatten)]
         limit: Limit,
     },
+    /// Small batches at a steady rate.
+    #[command(hide = true)]
+    Paced {
+        dir: PathBuf,
+        rate: u64,
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// The loop whose calls are timed.
     #[command(hide = true)]
     Loop { call: Call, file: PathBuf, loops: u32 },
@@ -61,6 +69,9 @@ impl Part {
             }
             Self::Latency { dir, submitters, limit } => {
                 serde_json::to_string(&latency::run(&dir, limit, submitters)?)?
+            }
+            Self::Paced { dir, rate, limit } => {
+                serde_json::to_string(&latency::paced(&dir, limit, rate)?)?
             }
             Self::Loop { call, file, loops } => {
                 serde_json::to_string(&added::least_ns(call, &file, loops)?)?

@@ -72,7 +72,7 @@ pub(crate) fn run(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throug
         Kind::Made => {
             let mut feed = DraftFeed::default();
             let next = move || {
-                let batch = feed.next_batch();
+                let batch = feed.next_batch(EVENTS_IN_BATCH);
                 (batch.drafts().len() as u64, Raw::Drafts(batch))
             };
             with_pipeline(dir, move |graph| pump(&graph.inflow.intake, limit, next))?
@@ -140,6 +140,11 @@ impl Throughput {
             Figure::new(GROUP, format!("  {name}, stored"), "bytes/record", self.bytes_per_record),
             Figure::new(GROUP, format!("  {name}, bytes of the chained floor"), "%", percent),
         ]
+    }
+
+    /// Half of the records a second that were made durable.
+    pub(crate) fn half_rate(&self) -> u64 {
+        self.records * 1_000_000_000 / self.elapsed_ns.max(1) / 2
     }
 
     pub(crate) fn memory(&self, kind: Kind) -> [Figure; 2] {

@@ -132,14 +132,14 @@ impl Default for DraftFeed {
 }
 
 impl DraftFeed {
-    /// The next batch.
-    pub fn next_batch(&mut self) -> DraftBatch {
+    /// The next batch, of `records` records.
+    pub fn next_batch(&mut self, records: usize) -> DraftBatch {
         let mut drafts = DraftBatch::default();
         let defaults = defaults(clock::sample().true_time(clock::mono_ns()));
-        for event in self.events.iter().cycle().skip(self.next).take(EVENTS_IN_BATCH) {
+        for event in self.events.iter().cycle().skip(self.next).take(records) {
             drafts.push(&event.draft(&defaults)).expect("the event is short");
         }
-        self.next = (self.next + EVENTS_IN_BATCH) % self.events.len();
+        self.next = (self.next + records) % self.events.len();
         drafts
     }
 }
