@@ -1,6 +1,6 @@
 # The two commands: `make run` shows what Graven does, `make test` shows that it does it.
 
-.PHONY: help run test test-vm fuzz bench soak check packages build
+.PHONY: help run test test-vm crash fuzz bench soak check packages build
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,9 @@ test-vm: ## capture on Debian's kernels 6.1 and 6.12, in qemu
 	@tests/packages.sh vm
 	python3 tests/vm/matrix.py --self-test
 	python3 tests/vm/matrix.py
+
+crash: ## crash the ledger at 10,000 points, on a model of the disk
+	GRAVEN_CRASH_POINTS=10000 cargo test --release --locked -p graven-ledger --test crash
 
 fuzz: ## fuzz each parser for FUZZ_S seconds (60), with nightly Rust
 	@tests/packages.sh fuzz

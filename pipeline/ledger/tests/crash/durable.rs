@@ -57,12 +57,13 @@ pub(crate) struct Inode {
 impl Inode {
     /// Everything that is pending has reached the disk; the mode only where it was synced too.
     pub(crate) fn sync(&mut self, with_mode: bool) {
-        let (now, later) = std::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(|change| with_mode || !matches!(change, Change::Mode(_)));
-        self.pending = later;
-        let now: Vec<Change> = now;
-        now.iter().for_each(|change| self.apply(change, usize::MAX));
+        for change in std::mem::take(&mut self.pending) {
+            if with_mode || !matches!(change, Change::Mode(_)) {
+                self.apply(&change, usize::MAX);
+            } else {
+                self.pending.push(change);
+            }
+        }
     }
 
     /// Some of what is pending has reached the disk; the rest never will.

@@ -1,14 +1,16 @@
 //! The ledger on a disk that fails at any operation and loses power at any moment.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod check;
 mod durable;
 mod model;
 mod writer;
 
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use fastrand::Rng;
-use graven_ledger::LedgerError;
+use graven_ledger::{LedgerError, Paths, list_segments, open_on};
 
 use crate::durable::Freedom;
 use crate::model::{Failure, Model};
@@ -51,6 +53,7 @@ struct Case<'a> {
 }
 
 impl Drop for Case<'_> {
+    #[expect(clippy::print_stderr, reason = "the harness shows it with the failure")]
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("{}\n\n{}", self.model.log(), self.name);
@@ -82,6 +85,33 @@ fn short_work(seed: u64) -> Work {
     Work { seed, groups: 4, segment_bytes: 4000, large: false }
 }
 
+/// Whole lines in all segments.
+fn lines(world: &World) -> usize {
+    let segments = list_segments(&Paths::new(&world.dir)).unwrap();
+    let bytes = segments.iter().map(|segment| fs::read(&segment.path).unwrap());
+    bytes.map(|bytes| memchr::memchr_iter(b'\n', &bytes).count()).sum()
+}
+
+/// Goal: the model loses what was not synced, and nothing else. Method: the same works on a disk
+/// that syncs and on one that says so.
+#[test]
+fn a_disk_that_lies_loses_records() {
+    let lost = |lies: bool, freedom, seed| {
+        let mut world = World::new();
+        if lies {
+            world.model.lie();
+        }
+        world.live(&short_work(seed)).unwrap();
+        let before = lines(&world);
+        world.model.crash(freedom, seed);
+        before - lines(&world)
+    };
+    for freedom in FREEDOMS {
+        assert_eq!((0..20).map(|seed| lost(false, freedom, seed)).sum::<usize>(), 0, "control");
+        assert!((0..20).any(|seed| lost(true, freedom, seed) > 0), "{freedom:?}");
+    }
+}
+
 /// Goal: no operation at which a failure costs an acknowledged record or shows as a fault. Method:
 /// every operation of a short work, every kind of failure, several states of the disk after it.
 #[test]
@@ -93,26 +123,71 @@ fn a_failure_at_any_operation_costs_nothing_acknowledged() {
     let last = control.model.operations() - before;
     check::is_whole(&control);
 
-    let crashes = FREEDOMS.iter().flat_map(|it| (0..3).map(|seed| End::Crash(*it, seed)));
-    let ends: Vec<End> = [End::Again, End::Death].into_iter().chain(crashes).collect();
     for nth in 1..=last {
-        for (failure, end) in FAILURES.iter().flat_map(|it| ends.iter().map(move |end| (it, *end)))
-        {
-            if *failure == Failure::Death && matches!(end, End::Again) {
-                continue;
-            }
+        let crashes = FREEDOMS.map(|freedom| End::Crash(freedom, nth));
+        let ways = [
+            (Failure::Death, End::Death),
+            (Failure::Death, crashes[0]),
+            (Failure::Death, crashes[1]),
+            (Failure::Death, End::Crash(Freedom::AnyOrder, nth + last)),
+            (Failure::Io, End::Again),
+            (Failure::Io, End::Death),
+            (Failure::Io, crashes[1]),
+            (Failure::Full, End::Again),
+        ];
+        for (failure, end) in ways {
             let mut world = World::new();
             world.live(&short_work(1)).unwrap();
             let model = world.model.clone();
             let name = format!("operation {nth}, {failure:?}, {end:?}");
             let _case = Case { name, model: &model };
-            model.fail(nth, *failure, nth);
+            model.fail(nth, failure, nth);
             assert_is_io(world.live(&short_work(2)));
             end.come(&model);
-            let cache_is_true = *failure == Failure::Death || matches!(end, End::Crash(..));
+            let cache_is_true = failure == Failure::Death || matches!(end, End::Crash(..));
             go_on(&mut world, &short_work(3), cache_is_true);
         }
     }
+}
+
+/// Goal: what [`create_on`] has made stands, and what it has not made passes for no ledger. Method:
+/// the power is lost at every operation.
+#[test]
+fn a_ledger_that_is_being_made_is_one_or_none() {
+    let control = World::new().model.operations();
+    for (nth, seed) in (1..=control + 1).flat_map(|nth| (0..8).map(move |seed| (nth, seed))) {
+        let root = writer::temporary();
+        let model = Model::new(root.path());
+        let name = format!("operation {nth}, seed {seed}");
+        let _case = Case { name, model: &model };
+        model.fail(nth, Failure::Death, seed);
+        let made = writer::create(&model, root.path());
+        assert_eq!(made.is_ok(), nth > control);
+        model.crash(FREEDOMS[usize::from(seed % 2 == 0)], seed);
+        model.fail_no_more();
+        match open_on(model.as_disk(), &root.path().join("ledger"), &root.path().join("key"), 0) {
+            Ok(_) => {}
+            Err(LedgerError::NotALedger(_)) => assert!(made.is_err(), "it was made"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Goal: what no crash explains is refused, and named. Method: one bit of the last sealed record.
+#[test]
+fn damage_below_the_last_checkpoint_is_no_crash() {
+    let mut world = World::new();
+    world.live(&short_work(1)).unwrap();
+    let control = check::is_whole(&world);
+    drop(world.open().unwrap());
+    let (paths, seq) = (Paths::new(&world.dir), control.sealed - 1);
+    let last = graven_ledger::find(&paths, seq).unwrap().unwrap();
+    let mut bytes = fs::read(&last.segment.path).unwrap();
+    bytes[usize::try_from(last.at_byte).unwrap() + last.record.len() / 2] ^= 1;
+    fs::write(&last.segment.path, bytes).unwrap();
+    let error = world.open().unwrap_err();
+    let LedgerError::Corrupt { path, at_byte, record, .. } = error else { panic!("{error}") };
+    assert_eq!((path, at_byte, record), (last.segment.path, Some(last.at_byte), Some(seq)));
 }
 
 /// Cases of the seeded test where `GRAVEN_CRASH_POINTS` does not say how many.

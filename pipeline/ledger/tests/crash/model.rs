@@ -7,9 +7,9 @@
 //! all, lengths that did not grow, files without their names and names whose files are empty, failed
 //! syncs after which the cache is clean and wrong, full disks, read-only files.
 //!
-//! Not modelled: bytes that rot after they were synced, a disk that lies about a sync, writes to
-//! the wrong place, an order that holds between one directory and another (there is none here), and
-//! pages that the kernel writes by itself long before a power loss, which is one of the drawn states.
+//! Not modelled: bytes that rot after they were synced, writes to the wrong place, and an order that
+//! holds between one directory and another (there is none here). Pages that the kernel writes by
+//! itself before a power loss are among the states that are drawn.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -53,6 +53,8 @@ struct State {
     operations: u64,
     fails_at: Option<(u64, Failure)>,
     dead: bool,
+    /// Whether syncs are said to be done and are not: to show that the tests would notice.
+    lies: bool,
     rng: Rng,
     /// What was done since the last crash, to be told where a test fails.
     log: Vec<String>,
@@ -78,6 +80,7 @@ impl Model {
                 operations: 0,
                 fails_at: None,
                 dead: false,
+                lies: false,
                 rng: Rng::with_seed(0),
                 log: Vec::new(),
             })),
@@ -108,6 +111,11 @@ impl Model {
     /// Lets nothing fail any more.
     pub(crate) fn fail_no_more(&self) {
         self.lock().fails_at = None;
+    }
+
+    /// From now on syncs do nothing.
+    pub(crate) fn lie(&self) {
+        self.lock().lies = true;
     }
 
     /// The process alone has died: the cache stands.
@@ -174,6 +182,7 @@ impl State {
     /// Syncs a file, or fails to: then the cache calls clean what may not be on the disk.
     fn sync(&mut self, what: &str, path: &Path, inode: usize, with_mode: bool) -> io::Result<()> {
         match self.step(what, path)? {
+            Outcome::Done if self.lies => Ok(()),
             Outcome::Done => {
                 self.inodes[inode].sync(with_mode);
                 Ok(())
@@ -334,6 +343,7 @@ impl Disk for Model {
         let state = &mut *state;
         let directory = state.directories.get_mut(path).unwrap();
         match outcome {
+            Outcome::Done if state.lies => {}
             Outcome::Done => directory.sync(),
             Outcome::Begun(error) => {
                 directory.sync_in_part(&mut state.rng);

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
 use graven_ledger::{
-    LedgerError, OpenedLedger, Receipt, Recovered, Run, Step, VerifierKey, create_on, open_on,
+    Created, LedgerError, OpenedLedger, Receipt, Recovered, Run, Step, VerifierKey, create_on,
+    open_on,
 };
 use graven_record::event::{Admission, Defaults, Event};
 use graven_record::{Body, DraftBatch, Gap, Hash, Timestamp, TrueTime, Value};
@@ -55,15 +56,25 @@ pub(crate) struct Writer<'a> {
     durable: VecDeque<Step>,
 }
 
+/// A directory in memory where there is one: thousands of files then cost little.
+pub(crate) fn temporary() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// Makes a ledger, and its key beside it.
+pub(crate) fn create(model: &Model, root: &Path) -> Result<Created, LedgerError> {
+    let created = Timestamp { unix_ns: START_NS }.to_string();
+    let origin = ORIGIN.parse().unwrap();
+    create_on(model.as_disk(), &root.join("ledger"), &root.join("key"), origin, created)
+}
+
 impl World {
     /// A new ledger, itself durable.
     pub(crate) fn new() -> Self {
-        let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let root = temporary();
         let model = Model::new(root.path());
+        let verifier = create(&model, root.path()).unwrap().verifier;
         let (dir, key) = (root.path().join("ledger"), root.path().join("key"));
-        let created = Timestamp { unix_ns: START_NS }.to_string();
-        let created = create_on(model.as_disk(), &dir, &key, ORIGIN.parse().unwrap(), created);
-        let verifier = created.unwrap().verifier;
         Self {
             _root: root,
             model,
