@@ -1,34 +1,35 @@
 //! Sealing on disk: tiles, signature, header line and checkpoint, in the order of durability.
 
-use std::fs::File;
-use std::io::Write as _;
-
 use graven_record::Hash;
 
+use crate::disk::DiskFile;
+use crate::files::Files;
 use crate::signer::Signer;
 use crate::tiles::TileWriter;
-use crate::{BlockHeader, LedgerError, Paths, files};
+use crate::{BlockHeader, LedgerError, Paths};
 
 /// Signs and stores block headers. Source: `schemas/format.md`, section 6.
 #[derive(Debug)]
 pub struct BlockWriter {
+    files: Files,
     paths: Paths,
     tiles: TileWriter,
-    headers: File,
+    headers: Box<dyn DiskFile>,
     signer: Signer,
 }
 
 impl BlockWriter {
     pub(crate) fn open(
+        files: Files,
         paths: &Paths,
         tiles: TileWriter,
         signer: Signer,
     ) -> Result<Self, LedgerError> {
-        let (headers, created) = files::open_append(&paths.blocks())?;
+        let (headers, created) = files.open_append(&paths.blocks())?;
         if created {
-            files::sync_dir(paths.dir())?;
+            files.sync_dir(paths.dir())?;
         }
-        Ok(Self { paths: paths.clone(), tiles, headers, signer })
+        Ok(Self { files, paths: paths.clone(), tiles, headers, signer })
     }
 
     /// Adds the leaf hashes of records that are durable, in order.
@@ -59,7 +60,7 @@ impl BlockWriter {
         line.push(b'\n');
         self.headers.write_all(&line).map_err(LedgerError::io("write", &path))?;
         self.headers.sync_data().map_err(LedgerError::io("sync", &path))?;
-        files::replace(&self.paths.checkpoint(), note.as_bytes(), 0o644)?;
+        self.files.replace(&self.paths.checkpoint(), note.as_bytes(), 0o644)?;
         Ok(header)
     }
 }

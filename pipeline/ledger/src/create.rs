@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use graven_record::Origin;
 use zeroize::Zeroizing;
 
-use crate::{LedgerError, LedgerInfo, Paths, PrivateKey, VerifierKey, files, signer::Signer};
+use crate::disk::{Disk, HostDisk};
+use crate::files::Files;
+use crate::{LedgerError, LedgerInfo, Paths, PrivateKey, Signer, VerifierKey};
 
 /// What [`create`] made.
 #[derive(Debug)]
@@ -35,6 +38,22 @@ pub fn create(
     origin: Origin,
     created: String,
 ) -> Result<Created, LedgerError> {
+    create_on(Arc::new(HostDisk), dir, key_path, origin, created)
+}
+
+/// As [`create`], on a disk of the caller's.
+///
+/// # Errors
+///
+/// Those of [`create`].
+pub fn create_on(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    key_path: &Path,
+    origin: Origin,
+    created: String,
+) -> Result<Created, LedgerError> {
+    let files = Files::on(disk);
     let verifier_path = with_suffix(dir, ".vkey");
     for path in [dir, key_path, &verifier_path, &Signer::state_path(key_path)] {
         if path.exists() {
@@ -66,16 +85,16 @@ pub fn create(
     let info = LedgerInfo { created, id: hex::encode(id), key: verifier.to_string(), origin };
 
     let paths = Paths::new(dir);
-    files::make_dir(dir)?;
+    files.make_dir(dir)?;
     for sub in [paths.segments(), paths.tiles(), paths.torn()] {
-        files::make_dir(&sub)?;
+        files.make_dir(&sub)?;
     }
-    Signer::create(&key, key_path)?;
-    files::write_new(&verifier_path, format!("{verifier}\n").as_bytes(), 0o644)?;
+    Signer::create(&files, &key, key_path)?;
+    files.write_new(&verifier_path, format!("{verifier}\n").as_bytes(), 0o644)?;
     // Last: a directory with this file is a ledger.
-    files::write_new(&paths.info(), &info.to_bytes(), 0o444)?;
+    files.write_new(&paths.info(), &info.to_bytes(), 0o444)?;
     let dir = fs::canonicalize(dir).map_err(LedgerError::io("find", dir))?;
-    files::sync_dir(dir.parent().unwrap_or(&dir))?;
+    files.sync_dir(dir.parent().unwrap_or(&dir))?;
     Ok(Created { info, key_path: key_path.to_owned(), verifier_path, verifier })
 }
 

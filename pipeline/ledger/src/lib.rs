@@ -6,6 +6,7 @@
 mod blocks;
 mod chain;
 mod create;
+pub mod disk;
 mod error;
 mod files;
 mod header;
@@ -24,9 +25,9 @@ mod tree;
 
 pub use blocks::BlockWriter;
 pub use chain::{BLOCK_RECORDS_MAX, Chain, ChainError, Lines, Receipt, Run, Step};
-pub use create::{Created, create};
+pub use create::{Created, create, create_on};
 pub use error::LedgerError;
-pub use files::replace as replace_file;
+pub use files::replace_file;
 pub use header::BlockHeader;
 pub use info::LedgerInfo;
 pub use line::{LineError, Members, Placement};
@@ -37,7 +38,9 @@ pub use note::{
 };
 pub use paths::Paths;
 pub use reader::{Found, SegmentCursor, find, look};
-pub use recovery::{Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open};
+pub use recovery::{
+    Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open, open_on,
+};
 pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
 pub use signer::{Signer, SignerState};
 pub use tiles::{TILE_HASHES, TileReader};

@@ -1,11 +1,11 @@
 //! Segments: the files that hold the records.
 
-use std::fs::{self, File, Permissions};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use crate::{LedgerError, Lines, Paths, UNSYNCED_BYTES_MAX, files};
+use crate::disk::DiskFile;
+use crate::files::Files;
+use crate::{LedgerError, Lines, Paths, UNSYNCED_BYTES_MAX};
 
 /// Size at which a segment is closed, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
@@ -47,6 +47,7 @@ fn first_of(name: &str) -> Option<u64> {
 /// to what the disk lost.
 #[derive(Debug)]
 pub struct SegmentWriter {
+    files: Files,
     paths: Paths,
     bytes_max: u64,
     open: Option<OpenSegment>,
@@ -56,25 +57,29 @@ pub struct SegmentWriter {
 
 #[derive(Debug)]
 struct OpenSegment {
-    file: File,
+    file: Box<dyn DiskFile>,
     path: PathBuf,
     bytes: u64,
 }
 
 impl SegmentWriter {
     /// A writer that goes on in the segment `last`, or makes the first one when it is needed.
-    pub(crate) fn open(paths: &Paths, last: Option<&SegmentFile>) -> Result<Self, LedgerError> {
+    pub(crate) fn open(
+        files: Files,
+        paths: &Paths,
+        last: Option<&SegmentFile>,
+    ) -> Result<Self, LedgerError> {
         let open = match last {
             None => None,
             Some(segment) => {
                 let path = segment.path.clone();
-                let (file, _) = files::open_append(&path)?;
-                let bytes = file.metadata().map_err(LedgerError::io("read", &path))?.len();
+                let (file, _) = files.open_append(&path)?;
+                let bytes = file.len().map_err(LedgerError::io("read", &path))?;
                 Some(OpenSegment { file, path, bytes })
             }
         };
         let (paths, bytes_max) = (paths.clone(), SEGMENT_BYTES_MAX);
-        Ok(Self { paths, bytes_max, open, unsynced_bytes: 0, poisoned: false })
+        Ok(Self { files, paths, bytes_max, open, unsynced_bytes: 0, poisoned: false })
     }
 
     /// Closes segments at another size than [`SEGMENT_BYTES_MAX`].
@@ -158,16 +163,16 @@ impl SegmentWriter {
             closed.file.sync_all().map_err(LedgerError::io("sync", &closed.path))?;
         }
         let path = self.paths.segment(first);
-        files::write_new(&path, b"", 0o644)?;
-        let (file, _) = files::open_append(&path)?;
+        self.files.write_new(&path, b"", 0o644)?;
+        let (file, _) = self.files.open_append(&path)?;
         self.open = Some(OpenSegment { file, path, bytes: 0 });
-        closed.map_or(Ok(()), |closed| close(&closed.path))
+        closed.map_or(Ok(()), |closed| close(&self.files, &closed.path))
     }
 }
 
 /// Marks a segment as finished: mode 0444.
-pub(crate) fn close(path: &std::path::Path) -> Result<(), LedgerError> {
-    fs::set_permissions(path, Permissions::from_mode(0o444)).map_err(LedgerError::io("close", path))
+pub(crate) fn close(files: &Files, path: &Path) -> Result<(), LedgerError> {
+    files.set_mode(path, 0o444)
 }
 
 #[cfg(test)]
@@ -179,7 +184,8 @@ mod tests {
     fn no_append_leaves_more_unsynced_than_recovery_allows_for() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("segments")).unwrap();
-        let mut writer = SegmentWriter::open(&Paths::new(dir.path()), None).unwrap();
+        let mut writer =
+            SegmentWriter::open(Files::on_host(), &Paths::new(dir.path()), None).unwrap();
         let line = format!("{}\n", "x".repeat(65_535)).into_bytes();
         for lines in [1_u64, 200, 3] {
             let count = usize::try_from(lines).unwrap();

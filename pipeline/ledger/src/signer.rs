@@ -10,7 +10,8 @@ use graven_record::{Hash, Origin, canonical};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{Checkpoint, LedgerError, PrivateKey, VerifierKey, files};
+use crate::files::{Files, read_if_there};
+use crate::{Checkpoint, LedgerError, PrivateKey, VerifierKey};
 
 /// The largest checkpoint that a signer has signed, kept beside its key. Fields in canonical order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,7 @@ pub struct SignerState {
 /// Signs checkpoints, and nothing that goes back behind the last one.
 #[derive(Debug)]
 pub struct Signer {
+    files: Files,
     key: PrivateKey,
     key_path: PathBuf,
     state: SignerState,
@@ -44,16 +46,20 @@ impl Signer {
     }
 
     /// Writes a new key (mode 0600) and the state of an empty ledger beside it.
-    pub(crate) fn create(key: &PrivateKey, key_path: &Path) -> Result<(), LedgerError> {
+    pub(crate) fn create(
+        files: &Files,
+        key: &PrivateKey,
+        key_path: &Path,
+    ) -> Result<(), LedgerError> {
         let secret = key.to_secret_text();
         let text = Zeroizing::new(format!("{}\n", *secret));
-        files::write_new(key_path, text.as_bytes(), 0o600)?;
+        files.write_new(key_path, text.as_bytes(), 0o600)?;
         let state = SignerState {
             origin: key.verifier().origin().clone(),
             root: crate::Frontier::default().root(),
             size: 0,
         };
-        files::write_new(&Self::state_path(key_path), &state.to_bytes(), 0o600)
+        files.write_new(&Self::state_path(key_path), &state.to_bytes(), 0o600)
     }
 
     /// Reads a key and its state, and keeps other signers of that key away.
@@ -62,7 +68,8 @@ impl Signer {
     ///
     /// [`LedgerError::Key`] where the key is missing, readable by others or malformed, or where its
     /// state is; [`LedgerError::InUse`] beside another signer.
-    pub fn open(key_path: &Path) -> Result<Self, LedgerError> {
+    pub(crate) fn open(files: &Files, key_path: &Path) -> Result<Self, LedgerError> {
+        let files = files.clone();
         let bad = |problem: String| LedgerError::Key { path: key_path.to_owned(), problem };
         let metadata = fs::metadata(key_path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
@@ -92,13 +99,13 @@ impl Signer {
                 state.origin
             )));
         }
-        Ok(Self { key, key_path: key_path.to_owned(), state, _lock: file })
+        Ok(Self { files, key, key_path: key_path.to_owned(), state, _lock: file })
     }
 
     fn read_state(path: &Path) -> Result<SignerState, LedgerError> {
         let bad =
             |problem: &str| LedgerError::Key { path: path.to_owned(), problem: problem.into() };
-        let bytes = files::read_if_there(path)?.ok_or_else(|| {
+        let bytes = read_if_there(path)?.ok_or_else(|| {
             bad("is missing: it holds what the signer has signed; restore it, or write the newest checkpoint known elsewhere into it")
         })?;
         if canonical::object(&bytes, |_, _| {}).is_err() {
@@ -145,7 +152,7 @@ impl Signer {
         }
         if !same {
             let next = SignerState { root, size, ..self.state.clone() };
-            files::replace(&Self::state_path(&self.key_path), &next.to_bytes(), 0o600)?;
+            self.files.replace(&Self::state_path(&self.key_path), &next.to_bytes(), 0o600)?;
             self.state = next;
         }
         let origin = self.state.origin.clone();

@@ -4,13 +4,14 @@
 //! the tiles of one level appended to one file.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use graven_record::{Hash, node_hash};
 
-use crate::{Frontier, LedgerError, Paths, files};
+use crate::disk::DiskFile;
+use crate::files::Files;
+use crate::{Frontier, LedgerError, Paths};
 
 /// Hashes in a full tile, and so the ratio between two levels.
 pub const TILE_HASHES: u64 = 256;
@@ -29,6 +30,7 @@ fn level_hashes(size: u64, level: u32) -> u64 {
 /// Appends hashes to the tiles.
 #[derive(Debug)]
 pub(crate) struct TileWriter {
+    files: Files,
     paths: Paths,
     levels: Vec<Level>,
     entries_synced: bool,
@@ -36,7 +38,7 @@ pub(crate) struct TileWriter {
 
 #[derive(Debug)]
 struct Level {
-    file: File,
+    file: Box<dyn DiskFile>,
     /// The subtree that is not yet complete.
     group: Frontier,
     pending: Vec<u8>,
@@ -46,18 +48,22 @@ impl TileWriter {
     /// Opens the tiles of a tree of `size` leaves; hashes beyond it are dropped.
     ///
     /// Returns `None` where a level is missing or short.
-    pub(crate) fn open(paths: &Paths, size: u64) -> Result<Option<Self>, LedgerError> {
-        let mut writer = Self { paths: paths.clone(), levels: Vec::new(), entries_synced: false };
+    pub(crate) fn open(
+        files: &Files,
+        paths: &Paths,
+        size: u64,
+    ) -> Result<Option<Self>, LedgerError> {
+        let mut writer = Self::empty(files, paths);
         let reader = TileReader::new(paths);
         for level in 0..LEVELS {
             let hashes = level_hashes(size, level);
             let path = paths.tile_level(level);
             if hashes == 0 {
-                remove(&path)?;
+                files.remove(&path)?;
                 continue;
             }
-            let (file, _) = files::open_append(&path)?;
-            let bytes = file.metadata().map_err(LedgerError::io("read", &path))?.len();
+            let (file, _) = files.open_append(&path)?;
+            let bytes = file.len().map_err(LedgerError::io("read", &path))?;
             if bytes < hashes * HASH_BYTES {
                 return Ok(None);
             }
@@ -70,11 +76,16 @@ impl TileWriter {
     }
 
     /// Empties the tiles.
-    pub(crate) fn create(paths: &Paths) -> Result<Self, LedgerError> {
+    pub(crate) fn create(files: &Files, paths: &Paths) -> Result<Self, LedgerError> {
         for level in 0..LEVELS {
-            remove(&paths.tile_level(level))?;
+            files.remove(&paths.tile_level(level))?;
         }
-        Ok(Self { paths: paths.clone(), levels: Vec::new(), entries_synced: false })
+        Ok(Self::empty(files, paths))
+    }
+
+    fn empty(files: &Files, paths: &Paths) -> Self {
+        let (files, paths) = (files.clone(), paths.clone());
+        Self { files, paths, levels: Vec::new(), entries_synced: false }
     }
 
     /// Appends leaf hashes, and the roots of the subtrees that they complete.
@@ -96,7 +107,7 @@ impl TileWriter {
     fn push(&mut self, level: usize, hash: Hash) -> Result<(), LedgerError> {
         if level == self.levels.len() {
             let path = self.paths.tile_level(u32::try_from(level).unwrap_or(u32::MAX));
-            let (file, _) = files::open_append(&path)?;
+            let (file, _) = self.files.open_append(&path)?;
             self.levels.push(Level { file, group: Frontier::default(), pending: Vec::new() });
             self.entries_synced = false;
         }
@@ -121,20 +132,10 @@ impl TileWriter {
             })?;
         }
         if !self.entries_synced {
-            files::sync_dir(&self.paths.tiles())?;
+            self.files.sync_dir(&self.paths.tiles())?;
             self.entries_synced = true;
         }
         Ok(())
-    }
-}
-
-/// Removes a level that must not be appended to; there may be none.
-fn remove(path: &Path) -> Result<(), LedgerError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(LedgerError::io("remove", path)(error))
-        }
-        _ => Ok(()),
     }
 }
 
