@@ -12,7 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::daemon::rig::{Daemon, wait_for};
+use crate::daemon::rig::{Daemon, free_port, http_get, wait_for};
 use crate::support::{EVENT, GRAVEN, Ledger, code, stderr, text};
 use attacks::{ATTACKS, append, assert_refused};
 use place::{on, own_attributes};
@@ -68,12 +68,16 @@ fn sealed_segments_withstand_root() {
 
         let ledger = Ledger::new();
         let settings = "worm = \"required\"\nblock_ms_max = 3000\n";
-        let mut daemon = Daemon::start(&[(&ledger, settings)], "");
+        let port = free_port();
+        let more = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"");
+        let mut daemon = Daemon::start(&[(&ledger, settings)], &more);
         append_through(&daemon, &ledger);
         assert_eq!(attributes(&ledger), [""], "control: no checkpoint covers it yet");
         wait_until_sealed(&daemon);
         assert_eq!(attributes(&ledger), [APPEND_ONLY]);
         assert_eq!(worm(&daemon), "append-only and immutable");
+        let metrics = http_get(port, "/metrics");
+        assert!(metrics.contains("graven_worm_active{ledger=\"one\"} 1"), "{metrics}");
         assert_refused(&segments(&ledger)[0].0);
 
         // The rest of the first segment is superseded by recovery: it is closed.
@@ -154,6 +158,30 @@ fn without_the_right_it_is_said() {
         assert_eq!(attributes(&ledger), [""]);
         assert_eq!(daemon.stop(), 0);
         ledger.assert_good();
+    });
+}
+
+/// The warden knows what it was told at its start, and nobody can tell it more.
+#[test]
+fn a_reload_changes_nothing_about_what_is_held() {
+    on("ext4", "worm::a_reload_changes_nothing_about_what_is_held", || {
+        let (ledger, late) = (Ledger::new(), Ledger::new());
+        let daemon = Daemon::start(&[(&ledger, "worm = \"required\"\n")], "");
+        daemon.reconfigure(&[(&ledger, "worm = \"off\"\n")], "");
+        let refused = daemon.graven(&["reload"]);
+        assert!(!refused.status.success() && stderr(&refused).contains("a restart alone"));
+        let held = (&ledger, "worm = \"required\"\n");
+        daemon.reconfigure(&[held, (&late, "worm = \"required\"\n")], "");
+        let refused = daemon.graven(&["reload"]);
+        assert!(!refused.status.success() && stderr(&refused).contains("from a restart on"));
+        daemon.reconfigure(&[held, (&late, "worm = \"auto\"\n")], "");
+        let applied = daemon.graven(&["reload"]);
+        assert!(applied.status.success(), "{}", text(&applied));
+        let status = daemon.status();
+        assert_eq!(status["ledgers"][0]["worm"]["state"], "held");
+        assert_eq!(status["ledgers"][1]["worm"]["state"], "missing", "{status:#}");
+        assert_eq!(daemon.stop(), 0);
+        late.assert_good();
     });
 }
 

@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, bail};
 use graven_config::Worm;
@@ -26,15 +26,24 @@ pub use process::{Ward, run};
 
 use order::{ANSWER_BYTES, Request, outcome};
 
+/// What is said of a warden that does not answer: its right is given up, so nobody can start another.
+const GONE: &str = "the warden has gone: restart graven";
+
 /// The hidden verb of `graven` that calls [`run`].
 pub const VERB: &str = "warden";
 
 /// A warden at work. It ends when this is dropped, however that comes about.
 #[derive(Debug)]
 pub struct Warden {
+    pid: u32,
+    process: Mutex<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
     child: Child,
-    /// `None` once it is to end.
-    pipes: Mutex<Option<(ChildStdin, ChildStdout)>>,
+    /// Where orders go and answers come from; `None` once it is to end.
+    pipes: Option<(ChildStdin, ChildStdout)>,
 }
 
 impl Warden {
@@ -50,7 +59,7 @@ impl Warden {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("failed to start the warden")?;
         let pipes = child.stdin.take().zip(child.stdout.take());
-        let warden = Self { child, pipes: Mutex::new(pipes) };
+        let warden = Self { pid: child.id(), process: Mutex::new(Process { child, pipes }) };
         warden.talk(&[]).context("the warden did not start")?;
         Ok(warden)
     }
@@ -58,7 +67,7 @@ impl Warden {
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// Gives an order about the segment of ledger number `ledger` whose first record is `first`, and waits.
@@ -71,23 +80,33 @@ impl Warden {
     }
 
     fn talk(&self, order: &[u8]) -> io::Result<()> {
-        let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((orders, answers)) = &mut *pipes else {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        let mut process = self.process();
+        let Some((orders, answers)) = &mut process.pipes else {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, GONE));
         };
         let mut answer = [0; ANSWER_BYTES];
         orders
             .write_all(order)
             .and_then(|()| answers.read_exact(&mut answer))
-            .map_err(|error| io::Error::new(error.kind(), "the warden has gone"))?;
+            .map_err(|error| io::Error::new(error.kind(), GONE))?;
         Ok(outcome(answer)?)
+    }
+
+    /// Whether it has ended before it was told to.
+    fn has_gone(&self) -> bool {
+        self.process().child.try_wait().is_ok_and(|ended| ended.is_some())
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Warden {
     fn drop(&mut self) {
-        drop(self.pipes.get_mut().unwrap_or_else(PoisonError::into_inner).take());
-        if let Err(error) = self.child.wait() {
+        let mut process = self.process();
+        process.pipes = None;
+        if let Err(error) = process.child.wait() {
             tracing::debug!(%error, "the warden cannot be waited for");
         }
     }
@@ -136,7 +155,14 @@ impl Hold {
     /// How that stands.
     #[must_use]
     pub fn state(&self) -> WormState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match &self.by {
+            Some((warden, _)) if warden.has_gone() => WormState::Missing { why: GONE.to_owned() },
+            _ => self.known().clone(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, WormState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the ledger's sealed segments held, those of earlier runs at once.
@@ -156,7 +182,7 @@ impl Hold {
         let Some((warden, ledger)) = &self.by else { return };
         if let Err(error) = warden.order(order, *ledger, first) {
             let why = format!("segment {first} cannot be held: {error}");
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.known();
             if *state == WormState::Held {
                 tracing::error!(why, "sealed records are not held");
                 *state = WormState::Missing { why };
@@ -197,7 +223,7 @@ pub fn hold(ledgers: &[(Paths, Worm)]) -> anyhow::Result<Vec<Hold>> {
             (Worm::Auto, Err(why)) => WormState::Missing { why },
             (Worm::Required, Err(why)) => bail!(
                 "the segments in {} cannot be made append-only and immutable: {why}; run as root with \
-                 CAP_LINUX_IMMUTABLE on ext4, xfs, btrfs or a newer tmpfs, or do without",
+                 CAP_LINUX_IMMUTABLE on ext4, xfs or btrfs, or do without",
                 paths.dir().display()
             ),
         });

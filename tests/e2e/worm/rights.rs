@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Ledger, attributes, on, segments, wait_until_sealed};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Ledger, append_through, attributes, on, segments, wait_until_sealed, worm};
 use crate::daemon::rig::{Daemon, wait_for};
 use crate::support::text;
 
@@ -65,6 +67,24 @@ fn the_warden_alone_can_hold_and_the_recorder_cannot_lift() {
         assert_eq!(daemon.stop(), 0);
         let gone = || !Path::new(&format!("/proc/{warden}")).exists();
         wait_for("the warden's end", || gone().then_some(()));
+        ledger.assert_good();
+    });
+}
+
+#[test]
+fn a_warden_that_dies_is_missed_and_nothing_else_stops() {
+    on("ext4", "worm::rights::a_warden_that_dies_is_missed_and_nothing_else_stops", || {
+        let ledger = Ledger::new();
+        let daemon = Daemon::start(&[(&ledger, "worm = \"required\"\n")], "");
+        wait_until_sealed(&daemon);
+        assert_eq!(worm(&daemon), "append-only and immutable", "control");
+        let warden = i32::try_from(warden_of(&daemon)).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(warden, Signal::KILL).expect("it runs");
+        let gone = "not here: the warden has gone: restart graven";
+        wait_for("the news", || (worm(&daemon) == gone).then_some(()));
+        append_through(&daemon, &ledger);
+        assert_eq!(attributes(&ledger), ["a"], "what is held stays held");
+        assert_eq!(daemon.stop(), 0);
         ledger.assert_good();
     });
 }
