@@ -211,21 +211,24 @@ pub fn hold(ledgers: &[(Paths, Worm)]) -> anyhow::Result<Vec<Hold>> {
     let mut wards = Vec::new();
     let mut states = Vec::new();
     for (paths, worm) in ledgers {
+        if *worm == Worm::Off {
+            states.push(WormState::Off);
+            continue;
+        }
         let segments = paths.segments();
-        states.push(match (worm, probe(&segments)) {
-            (Worm::Off, _) => WormState::Off,
-            (_, Ok(())) => {
+        states.push(match probe(&segments) {
+            Ok(()) => {
                 // Absolute, since the warden works elsewhere.
                 let segments = segments.canonicalize()?;
                 wards.push(Ward { segments, retention_s: None });
                 WormState::Held
             }
-            (Worm::Auto, Err(why)) => WormState::Missing { why },
-            (Worm::Required, Err(why)) => bail!(
+            Err(why) if *worm == Worm::Required => bail!(
                 "the segments in {} cannot be made append-only and immutable: {why}; run as root with \
                  CAP_LINUX_IMMUTABLE on ext4, xfs or btrfs, or do without",
                 paths.dir().display()
             ),
+            Err(why) => WormState::Missing { why },
         });
     }
     if wards.is_empty() {

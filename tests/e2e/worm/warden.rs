@@ -23,7 +23,7 @@ struct Rig {
 /// A directory whose segments are never released, and one that keeps them for a day.
 const FOR_EVER: u8 = 0;
 const A_DAY: u8 = 1;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 impl Rig {
     fn new() -> Self {
@@ -136,7 +136,7 @@ fn only_segments_of_its_ledgers_are_touched() {
 fn a_segment_is_released_after_its_retention_and_no_earlier() {
     on("ext4", "worm::warden::a_segment_is_released_after_its_retention_and_no_earlier", || {
         let rig = Rig::new();
-        let (old, young) = (DAY + Duration::from_secs(60), DAY - Duration::from_secs(60));
+        let (old, young) = (Duration::from_hours(25), Duration::from_hours(23));
         rig.segment(FOR_EVER, 0, old);
         rig.segment(A_DAY, 1, young);
         let due = rig.segment(A_DAY, 2, old);
