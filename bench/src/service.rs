@@ -41,7 +41,10 @@ impl Service {
             rig::create(&ledger)?;
             let below = Path::new("/").join(cgroup.path().strip_prefix(mount.mount())?);
             let (ledger, below) = (ledger.display(), below.display());
-            writeln!(config, "[[ledger]]\nname = \"tenant-{at}\"\ndir = \"{ledger}\"")?;
+            writeln!(
+                config,
+                "[[ledger]]\nname = \"tenant-{at}\"\ndir = \"{ledger}\"\nworm = \"off\""
+            )?;
             writeln!(config, "[[ledger.watch]]\nagent = \"agent-{at}\"")?;
             writeln!(config, "cgroups = [\"{below}\"]")?;
         }

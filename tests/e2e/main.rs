@@ -12,3 +12,4 @@ mod seeing;
 mod strace;
 mod support;
 mod tour;
+mod worm;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use graven_daemon::{BATCHES_ON_THE_WAY, Feed, Pending};
-use graven_ledger::{LedgerError, OpenedLedger};
+use graven_ledger::OpenedLedger;
 use graven_record::Value;
 use graven_record::event::Admission;
 use graven_stages::{Acknowledgement, Rejection};
@@ -52,9 +52,9 @@ pub(crate) struct AppendArgs {
 }
 
 pub(crate) fn run(args: AppendArgs) -> anyhow::Result<u8> {
-    match args.ledger.open() {
-        Err(LedgerError::InUse(_)) => through::append(&args),
-        opened => actix::System::new().block_on(append(args, opened?)),
+    match args.ledger.open()? {
+        Some(ledger) => actix::System::new().block_on(append(args, ledger)),
+        None => through::append(&args),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anstyle::Style;
 use clap::Args;
 use graven_capture::{CallSet, Capture, CaptureError, Cgroup2, RING_BYTES_MIN, Watch};
+use graven_daemon::warden;
 use graven_stages::clock;
 use graven_verify::screen::{BAD, DIM, GOOD, WEAK, bytes, count, painted, span};
 use rustix::fs::{StatVfs, statvfs};
@@ -100,6 +101,7 @@ pub(crate) fn run(args: &DoctorArgs, out: &mut impl Write) -> anyhow::Result<u8>
         capture(),
         space(&args.dir),
         sync(&args.dir),
+        worm(&args.dir),
         time(),
     ];
     let lacks = |what| findings.iter().any(|it| it.what == what && it.state == State::Missing);
@@ -300,6 +302,18 @@ fn sync(dir: &Path) -> Finding {
             State::Missing,
             format!("{}: {error}", dir.display()),
             "name a directory that can be written with --dir",
+        ),
+    }
+}
+
+fn worm(dir: &Path) -> Finding {
+    match warden::probe(dir) {
+        Ok(()) => Finding::good("worm", "sealed segments can be append-only and immutable"),
+        Err(why) => Finding::other(
+            "worm",
+            State::Weak,
+            format!("sealed segments can be changed by their owner: {why}"),
+            "use ext4, xfs or btrfs, and root with CAP_LINUX_IMMUTABLE; without, changes are found all the same",
         ),
     }
 }

@@ -16,7 +16,6 @@ use anyhow::Context as _;
 use clap::Args;
 use graven_capture::{AgentCgroup, COMMAND_PREFIX, Cgroup2, SpawnError};
 use graven_daemon::new_trace_id;
-use graven_ledger::LedgerError;
 use graven_stages::Agent;
 
 use crate::exit;
@@ -95,9 +94,9 @@ async fn record(args: &ExecArgs) -> anyhow::Result<ExitStatus> {
     command.args(arguments);
     let agent = Agent { id: agent_name(args, program), trace_id: new_trace_id() };
     let subject = Subject { command, agent };
-    match args.ledger.open() {
-        Err(LedgerError::InUse(_)) => through::record(args, subject).await,
-        opened => direct::record(args, subject, opened?).await,
+    match args.ledger.open()? {
+        Some(ledger) => direct::record(args, subject, ledger).await,
+        None => through::record(args, subject).await,
     }
 }
 

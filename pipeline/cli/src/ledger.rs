@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
-use graven_daemon::new_trace_id;
+use graven_config::Worm;
+use graven_daemon::{new_trace_id, warden};
 use graven_ledger::{LedgerError, OpenedLedger, Run};
 use graven_record::Value;
 use graven_sink::Sink;
@@ -28,15 +29,27 @@ pub(crate) struct LedgerArgs {
     /// Seconds between two heartbeat records.
     #[arg(long, value_name = "S", default_value_t = HEARTBEAT_S, value_parser = seconds)]
     heartbeat_s: u64,
+    /// Make sealed segments append-only, and closed ones immutable. `chattr -R -i -a DIR` comes before removing such
+    /// a ledger.
+    #[arg(long)]
+    worm: bool,
     #[command(flatten)]
     socket: SocketArgs,
 }
 
 impl LedgerArgs {
-    /// Opens the ledger for writing, recovering what the last writer left.
-    pub(crate) fn open(&self) -> Result<OpenedLedger, LedgerError> {
+    /// Opens the ledger for writing, recovering what the last writer left. `None` where another process has it open.
+    pub(crate) fn open(&self) -> anyhow::Result<Option<OpenedLedger>> {
         let key = self.key.clone().unwrap_or_else(|| default_key(&self.ledger));
-        graven_ledger::open(&self.ledger, &key, clock::unix_s())
+        let mut ledger = match graven_ledger::open(&self.ledger, &key, clock::unix_s()) {
+            Err(LedgerError::InUse(_)) => return Ok(None),
+            opened => opened?,
+        };
+        if self.worm {
+            let held = warden::hold(&[(ledger.paths.clone(), Worm::Required)])?;
+            held.iter().try_for_each(|hold| hold.over(&mut ledger))?;
+        }
+        Ok(Some(ledger))
     }
 
     /// Starts the graph over an open ledger; `sink` reads along beside the configured ones.
@@ -76,6 +89,9 @@ impl LedgerArgs {
                 "a daemon writes {}: name the mirror in its configuration",
                 self.ledger.display()
             );
+        }
+        if self.worm {
+            bail!("a daemon writes {}: `worm` is in its configuration", self.ledger.display());
         }
         Ok(())
     }

@@ -16,13 +16,14 @@ mod tail;
 mod tally;
 mod value;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use graven_daemon::warden;
 use graven_verify::screen::output;
 use tracing_subscriber::EnvFilter;
 
@@ -75,6 +76,13 @@ enum Verb {
         /// The cgroup's directory.
         cgroup: PathBuf,
     },
+    /// Holds sealed segments by file attributes; started by a recorder for itself.
+    #[command(name = warden::VERB, hide = true)]
+    Warden {
+        /// Of each ledger its retention in seconds, or `-`, and its segments' directory.
+        #[arg(allow_hyphen_values = true)]
+        wards: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -103,6 +111,7 @@ fn main() -> ExitCode {
         Verb::Completions(args) => exit::show(true, |out| completions::complete::<Cli>(&args, out)),
         Verb::Man(args) => exit::finish(completions::man::<Cli>(&args)),
         Verb::Guard { cgroup } => exit::finish(exec::guard(&cgroup)),
+        Verb::Warden { wards } => exit::finish(warden::run(&wards).map(|()| exit::GOOD)),
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Ledger {
     pub budget_bytes: usize,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
+    /// Whether sealed segments are held by file attributes.
+    pub worm: Worm,
     /// Admitted fields of an event's payload, sorted.
     pub payload_fields: Vec<String>,
     /// What is watched, by agent; none: application events only.
@@ -103,6 +105,19 @@ pub enum Syscalls {
     /// The calls of these names (x86-64), sorted.
     #[serde(untagged)]
     Only(#[schemars(length(min = 1, max = crate::limits::LIST_MAX))] Vec<String>),
+}
+
+/// Whether sealed segments are held by file attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Worm {
+    /// Where the file system and the daemon's rights allow it.
+    #[default]
+    Auto,
+    /// Without them the daemon does not start.
+    Required,
+    /// They are not.
+    Off,
 }
 
 impl Config {

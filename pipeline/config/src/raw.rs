@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Syscalls;
+use crate::config::{Syscalls, Worm};
 use crate::limits::{
     BLOCK_MS_LEAST, BLOCK_MS_MAX, BLOCK_MS_MOST, BUDGET_BYTES, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN,
     EXEC_ENV, HEARTBEAT_S, HEARTBEAT_S_MAX, LEDGERS_MAX, LIST_MAX, RING_BYTES, RING_BYTES_MAX,
@@ -85,6 +85,11 @@ pub(crate) struct RawLedger {
     #[serde(default = "ring_bytes")]
     #[schemars(range(min = RING_BYTES_MIN, max = RING_BYTES_MAX))]
     pub(crate) ring_bytes: u32,
+    /// Whether sealed segments are made append-only, and closed ones immutable, by file attributes that the daemon
+    /// itself cannot lift: `"auto"`: where the file system and the rights allow it; `"required"`: or it does not
+    /// start; `"off"`. Remove such a ledger with `chattr -R -i -a DIR` first.
+    #[serde(default)]
+    pub(crate) worm: Worm,
     /// Fields admitted in `payload.before` and `payload.after` of application events. What is not listed
     /// has no place to land in.
     #[serde(default)]

@@ -160,6 +160,7 @@ impl Checks {
             block_ms_max: raw.block_ms_max,
             budget_bytes: raw.budget_bytes,
             ring_bytes,
+            worm: raw.worm,
             payload_fields,
             watches,
         }

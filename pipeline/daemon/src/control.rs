@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use graven_stages::Figures;
 use serde::{Deserialize, Serialize};
 
+pub use crate::warden::WormState;
+
 pub use client::{Client, ControlError};
 pub(crate) use server::{Door, Ending, Order, Server, WatchOrder};
 
@@ -157,6 +159,8 @@ pub struct LedgerStatus {
     pub figures: Option<Figures>,
     /// Bytes that are free on the ledger's disk.
     pub disk_free_bytes: u64,
+    /// Whether its sealed segments are held by file attributes.
+    pub worm: WormState,
     /// Bytes that wait in the kernel's ring, and its size.
     pub ring: Option<RingStatus>,
     /// Who is watched.

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use graven_capture::{Tier, probe};
-use graven_config::{Config, Ledger};
+use graven_config::{Config, Ledger, Worm};
+use graven_ledger::Paths;
 use graven_record::Value;
 use graven_stages::{Agents, KernelSource, clock};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::control::{Order, Server};
 use crate::ring_thread::{RingThread, cgroup_lookup};
 use crate::tenant::Tenant;
+use crate::warden::{self, Hold, WormState};
 use crate::watcher::{Post, Watcher};
 use crate::{metrics, privileges};
 use clients::Clients;
@@ -48,6 +50,8 @@ pub(crate) struct Daemon {
     tiers: Vec<Tier>,
     /// `None` where nothing is to be watched and the machine cannot.
     watcher: Option<Watcher>,
+    /// What holds the ledgers that there were at the start, by their directory.
+    holds: BTreeMap<PathBuf, Hold>,
     /// By the ledger's name.
     posts: BTreeMap<String, LedgerPost>,
     reload_failure: Option<String>,
@@ -85,9 +89,10 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     let metrics =
         config.metrics.as_ref().map(|metrics| metrics::listen(metrics.listen)).transpose()?;
     let mut daemon = Daemon::load(path, config)?;
+    daemon.hold_ledgers()?;
     graven_stages::look_at_host();
     // From here on no thread has more rights than it needs.
-    privileges::drop_capabilities()?;
+    privileges::keep(privileges::SERVICE)?;
     let (orders, mut ordered) = mpsc::channel(ORDERS);
     server.serve(orders.clone())?;
     if let Some(listener) = metrics {
@@ -145,6 +150,7 @@ impl Daemon {
             started_ns: clock::mono_ns(),
             tiers,
             watcher,
+            holds: BTreeMap::new(),
             posts,
             reload_failure: None,
             clients: Clients::default(),
@@ -152,6 +158,26 @@ impl Daemon {
             broken: None,
             beaten: Arc::default(),
         })
+    }
+
+    /// Starts the warden, while there are the rights that it needs.
+    fn hold_ledgers(&mut self) -> anyhow::Result<()> {
+        let ledgers = &self.config.ledgers;
+        let paths: Vec<_> = ledgers.iter().map(|it| (Paths::new(&it.dir), it.worm)).collect();
+        let holds = warden::hold(&paths)?;
+        self.holds = ledgers.iter().map(|it| it.dir.clone()).zip(holds).collect();
+        Ok(())
+    }
+
+    /// What holds a ledger that is opened now: the warden knows those that there were at the start.
+    fn hold_of(&self, settings: &Ledger) -> anyhow::Result<Hold> {
+        const LATE: &str = "a ledger is held from a restart on: `systemctl restart graven`";
+        match (settings.worm, self.holds.get(&settings.dir)) {
+            (Worm::Off, _) => Ok(Hold::none(WormState::Off)),
+            (_, Some(hold)) if hold.state() != WormState::Off => Ok(hold.clone()),
+            (Worm::Auto, _) => Ok(Hold::none(WormState::Missing { why: LATE.to_owned() })),
+            (Worm::Required, _) => bail!("ledger \"{}\": {LATE}", settings.name),
+        }
     }
 
     /// Opens every ledger, then watches.
@@ -202,7 +228,8 @@ impl Daemon {
 
     /// Opens a ledger and its ring; nothing is watched for it yet.
     fn open(&mut self, settings: &Ledger) -> anyhow::Result<()> {
-        let tenant = Tenant::start(settings.clone(), self.tiers(), self.news(&settings.name, &[]))?;
+        let (hold, news) = (self.hold_of(settings)?, self.news(&settings.name, &[]));
+        let tenant = Tenant::start(settings.clone(), self.tiers(), news, hold)?;
         let ring = self.watcher.as_mut().map(|watcher| RingPost::open(watcher, &tenant, settings));
         let ring = ring.transpose()?;
         self.posts.insert(settings.name.clone(), LedgerPost { tenant, ring });

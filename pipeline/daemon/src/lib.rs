@@ -5,6 +5,7 @@
 //! - [`control`] is what is said over its socket; [`Client`] asks.
 //! - [`RingThread`] and [`Feed`] bring what the kernel and applications give into a graph; `graven exec` and
 //!   `graven append` use them too where no daemon runs.
+//! - [`warden`] holds sealed segments by file attributes that the recorder itself cannot lift.
 
 pub mod control;
 mod daemon;
@@ -14,6 +15,7 @@ mod privileges;
 mod rates;
 mod ring_thread;
 mod tenant;
+pub mod warden;
 mod watcher;
 
 pub use control::{Client, ControlError};

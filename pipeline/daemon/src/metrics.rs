@@ -23,7 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::control::{LedgerStatus, Order, RingStatus, Status, TierStatus};
+use crate::control::{LedgerStatus, Order, RingStatus, Status, TierStatus, WormState};
 use crate::privileges;
 use bounded::Bounded;
 
@@ -183,6 +183,12 @@ static DAEMON: &[Family<LedgerStatus>] = &[
     gauge("disk_free", BYTES, "Bytes that are free on the ledger's disk.", |it| {
         it.disk_free_bytes as f64
     }),
+    gauge(
+        "worm_active",
+        None,
+        "Whether sealed segments are append-only and closed ones immutable.",
+        |it| flag(it.worm == WormState::Held),
+    ),
     gauge("up", None, "Whether the ledger is being written.", |it| flag(it.down.is_none())),
     counter("rebuilds", None, "Graphs rebuilt after a failure.", |it| it.rebuilds as f64),
     gauge("watch_targets", None, "Cgroups, units and executables to be watched.", |it| {

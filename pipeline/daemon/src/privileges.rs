@@ -1,27 +1,31 @@
 //! Least privilege once the kernel program is loaded.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities,
     set_no_new_privs,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter,
+};
 
-/// What is still needed: new rings after a reload, and an end to processes that have left their cgroup.
-const KEPT: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::KILL);
+/// What the service still needs: new rings after a reload, and an end to processes that have left their cgroup.
+pub(crate) const SERVICE: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::KILL);
 
-/// Gives up every capability but those of [`KEPT`], for this thread and all that it starts from now on.
+/// Gives up every capability but those of `wanted`, for this thread and all that it starts from now on.
 ///
 /// The user stays: the ledgers are that user's files.
-pub(crate) fn drop_capabilities() -> anyhow::Result<()> {
+pub(crate) fn keep(wanted: CapabilitySet) -> anyhow::Result<()> {
     let held = rustix::thread::capabilities(None)?;
     if held.effective.contains(CapabilitySet::SETPCAP) {
-        for capability in CapabilitySet::all().difference(KEPT).iter() {
+        for capability in CapabilitySet::all().difference(wanted).iter() {
             // A kernel may know fewer than we do.
             let _unknown = remove_capability_from_bounding_set(capability);
         }
     }
-    let kept = held.permitted.intersection(KEPT);
+    let kept = held.permitted.intersection(wanted);
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).context("failed to give up capabilities")?;
@@ -83,10 +87,18 @@ const SERVING: &[i64] = &[
 /// fails with EPERM. It opens no file, makes no connection and starts nothing.
 pub(crate) fn confine_to_serving() -> anyhow::Result<()> {
     let allowed = SERVING.iter().map(|call| (*call, Vec::new())).collect();
+    confine(allowed).context("failed to confine the metrics thread")
+}
+
+/// System calls by their number, each with what its arguments may be; without a rule, anything.
+pub(crate) type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Has any call but the allowed fail with EPERM, for this thread and all that it starts.
+pub(crate) fn confine(allowed: Rules) -> anyhow::Result<()> {
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(allowed, refused, SeccompAction::Allow, TargetArch::x86_64)?;
     let program: BpfProgram = filter.try_into()?;
-    apply_filter(&program).context("failed to confine the metrics thread")
+    Ok(apply_filter(&program)?)
 }
 
 #[cfg(test)]
@@ -112,11 +124,11 @@ mod tests {
     #[test]
     fn what_is_given_up_is_gone_from_the_thread() {
         let held = thread::spawn(|| {
-            drop_capabilities().expect("giving up is always allowed");
+            keep(SERVICE).expect("giving up is always allowed");
             rustix::thread::capabilities(None).expect("they can be read")
         });
         let held = held.join().expect("the thread ends");
-        assert!(KEPT.contains(held.effective), "{:?}", held.effective);
+        assert!(SERVICE.contains(held.effective), "{:?}", held.effective);
         assert!(held.inheritable.is_empty());
     }
 }

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::control::Door;
 use crate::rates::Rates;
 use crate::ring_thread::{Inflow, Way};
+use crate::warden::{Hold, WormState};
 use cycle::Cycle;
 
 /// One ledger of the daemon's.
@@ -44,6 +45,8 @@ struct Life {
     last: Mutex<Option<Observer>>,
     /// What is on record of the configuration in force; each run begins with it.
     news: Mutex<Value>,
+    /// What holds its sealed segments.
+    hold: Hold,
     door: watch::Sender<Option<Running>>,
     mouth: watch::Sender<Option<Inflow>>,
 }
@@ -63,17 +66,24 @@ struct AtWork {
 }
 
 impl Tenant {
-    /// Opens the ledger and starts its graph. `news` is what its run begins with.
+    /// Opens the ledger and starts its graph. `news` is what its run begins with, `hold` what holds its sealed
+    /// segments.
     ///
     /// # Errors
     ///
     /// If the ledger cannot be opened or the mirror not be written.
-    pub(crate) fn start(settings: Ledger, tiers: Value, news: Value) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        settings: Ledger,
+        tiers: Value,
+        news: Value,
+        hold: Hold,
+    ) -> anyhow::Result<Self> {
         let life = Arc::new(Life {
             rebuilds: AtomicU64::new(0),
             down: Mutex::new(None),
             last: Mutex::new(None),
             news: Mutex::new(news),
+            hold,
             door: watch::channel(None).0,
             mouth: watch::channel(None).0,
         });
@@ -144,6 +154,11 @@ impl Tenant {
         lock(&self.life.down).clone()
     }
 
+    /// Whether its sealed segments are held.
+    pub(crate) fn worm(&self) -> WormState {
+        self.life.hold.state()
+    }
+
     pub(crate) fn rebuilds(&self) -> u64 {
         self.life.rebuilds.load(Ordering::Relaxed)
     }
@@ -176,7 +191,7 @@ impl AtWork {
 /// Opens the ledger, and keeps a graph going over it from now on.
 fn begin(settings: &Ledger, tiers: &Value, life: &Arc<Life>) -> anyhow::Result<(Origin, AtWork)> {
     let at = || format!("ledger \"{}\"", settings.name);
-    let opened = open(settings).with_context(at)?;
+    let opened = open(settings, &life.hold).with_context(at)?;
     let sinks = sinks(settings.mirror.as_deref()).with_context(at)?;
     let origin = opened.info.origin.clone();
     let (stop, stopping) = watch::channel(false);
@@ -187,8 +202,10 @@ fn begin(settings: &Ledger, tiers: &Value, life: &Arc<Life>) -> anyhow::Result<(
     Ok((origin, AtWork { stop, ended: tokio::task::spawn_local(cycle.run(pipeline)) }))
 }
 
-fn open(settings: &Ledger) -> Result<OpenedLedger, LedgerError> {
-    graven_ledger::open(&settings.dir, &settings.key, clock::unix_s())
+fn open(settings: &Ledger, hold: &Hold) -> Result<OpenedLedger, LedgerError> {
+    let mut ledger = graven_ledger::open(&settings.dir, &settings.key, clock::unix_s())?;
+    hold.over(&mut ledger)?;
+    Ok(ledger)
 }
 
 /// The destinations beside a ledger.

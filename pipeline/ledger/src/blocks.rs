@@ -1,7 +1,11 @@
 //! Sealing on disk: tiles, signature, header line and checkpoint, in the order of durability.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use crate::disk::DiskFile;
 use crate::files::Files;
+use crate::hold::{Holder, Protection};
 use crate::signer::Signer;
 use crate::tiles::TileWriter;
 use crate::{BlockHeader, Leaves, LedgerError, Paths};
@@ -14,6 +18,7 @@ pub struct BlockWriter {
     tiles: TileWriter,
     headers: Box<dyn DiskFile>,
     signer: Signer,
+    holder: Holder,
 }
 
 impl BlockWriter {
@@ -22,11 +27,22 @@ impl BlockWriter {
         paths: &Paths,
         tiles: TileWriter,
         signer: Signer,
+        newest_segment: Arc<AtomicU64>,
     ) -> Result<Self, LedgerError> {
         let headers = files.open_append(&paths.blocks())?;
         // Its name, whether made now or by somebody who died before it was durable.
         files.sync_dir(paths.dir())?;
-        Ok(Self { files, paths: paths.clone(), tiles, headers, signer })
+        let holder = Holder::new(files.clone(), paths.clone(), newest_segment);
+        Ok(Self { files, paths: paths.clone(), tiles, headers, signer, holder })
+    }
+
+    /// Has the segments held that the first `size` records stand in, all of them sealed, and what is sealed later.
+    pub(crate) fn hold(
+        &mut self,
+        protection: Arc<dyn Protection>,
+        size: u64,
+    ) -> Result<(), LedgerError> {
+        self.holder.protect(protection, size)
     }
 
     /// Adds the leaf hashes of records that are durable, in order.
@@ -39,7 +55,7 @@ impl BlockWriter {
     }
 
     /// Signs the header of a block whose records are durable and whose leaves were all appended,
-    /// and makes it and its checkpoint durable. Returns the header with its checkpoint.
+    /// makes it and its checkpoint durable, and has the segments it covers held. Returns the header with its checkpoint.
     ///
     /// # Errors
     ///
@@ -58,6 +74,7 @@ impl BlockWriter {
         self.headers.write_all(&line).map_err(LedgerError::io("write", &path))?;
         self.headers.sync_data().map_err(LedgerError::io("sync", &path))?;
         self.files.replace(&self.paths.checkpoint(), note.as_bytes(), 0o644)?;
+        self.holder.sealed(header.size)?;
         Ok(header)
     }
 }

@@ -42,7 +42,13 @@ impl Paths {
     /// The segment whose first record is `first`.
     #[must_use]
     pub fn segment(&self, first: u64) -> PathBuf {
-        self.segments().join(format!("{first:020}.jsonl"))
+        self.segments().join(Self::segment_name(first))
+    }
+
+    /// The name in `segments/` of the segment whose first record is `first`.
+    #[must_use]
+    pub fn segment_name(first: u64) -> String {
+        format!("{first:020}.jsonl")
     }
 
     /// Where recovery writes the copy of a tail before that is a segment. One name for all, so that

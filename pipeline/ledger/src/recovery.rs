@@ -15,8 +15,8 @@ use graven_record::{Hash, Timestamp};
 use crate::disk::{Disk, HostDisk};
 use crate::files::{Files, Lock, read_if_there};
 use crate::{
-    BlockHeader, BlockWriter, Chain, Leaves, LedgerError, LedgerInfo, Paths, SegmentWriter, Signer,
-    list_segments,
+    BlockHeader, BlockWriter, Chain, Leaves, LedgerError, LedgerInfo, Paths, Protection,
+    SegmentWriter, Signer, list_segments,
 };
 
 /// Most bytes that are written but not yet synced, hence the longest tail that a crash can damage.
@@ -41,6 +41,17 @@ pub struct OpenedLedger {
     pub silent_since: Option<Timestamp>,
     /// Held while the parts are in use.
     pub lock: WriterLock,
+}
+
+impl OpenedLedger {
+    /// Has sealed segments held from now on, those that there are at once.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Io`] if they cannot be listed.
+    pub fn hold(&mut self, protection: Arc<dyn Protection>) -> Result<(), LedgerError> {
+        self.blocks.hold(protection, self.chain.size())
+    }
 }
 
 /// The right to write the ledger; released when dropped.
@@ -143,13 +154,14 @@ impl Recovery {
         let first = base.chain.size();
         let found_tail = !tail.leaves.is_empty() || tail.damaged.is_some();
         let last_segment = if found_tail {
-            Some(self.copy_tail(first, &tail.pieces, &segments, base.end.as_ref())?)
+            Some(self.copy_tail(first, &tail.pieces, &segments)?)
         } else {
             segments.last().cloned()
         };
         self.bring_checkpoint_up(header.as_ref())?;
         let writer = SegmentWriter::open(self.files.clone(), &self.paths, last_segment.as_ref())?;
-        let mut blocks = BlockWriter::open(self.files, &self.paths, tiles, self.signer)?;
+        let mut blocks =
+            BlockWriter::open(self.files, &self.paths, tiles, self.signer, writer.newest())?;
         tail.sealed.extend(chain.seal());
         let mut rest = tail.leaves;
         let mut tree = base.chain.tree().clone();

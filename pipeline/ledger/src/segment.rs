@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::DiskFile;
 use crate::files::Files;
@@ -59,6 +61,8 @@ pub struct SegmentWriter {
     paths: Paths,
     bytes_max: u64,
     open: Option<OpenSegment>,
+    /// First record of the open segment, for whoever closes those before it; none has the largest number.
+    newest: Arc<AtomicU64>,
     unsynced_bytes: u64,
     poisoned: bool,
 }
@@ -91,7 +95,13 @@ impl SegmentWriter {
             }
         };
         let (paths, bytes_max) = (paths.clone(), SEGMENT_BYTES_MAX);
-        Ok(Self { files, paths, bytes_max, open, unsynced_bytes: 0, poisoned: false })
+        let newest = Arc::new(AtomicU64::new(last.map_or(u64::MAX, |segment| segment.first)));
+        Ok(Self { files, paths, bytes_max, open, newest, unsynced_bytes: 0, poisoned: false })
+    }
+
+    /// First record of the segment that is being written, now and later.
+    pub(crate) fn newest(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.newest)
     }
 
     /// Closes segments at another size than [`SEGMENT_BYTES_MAX`].
@@ -167,19 +177,18 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Begins the next segment, and closes the open one, which becomes read-only. In this order: a crash in
-    /// between leaves a last segment that can be written.
+    /// Begins the next segment. The open one is closed once a checkpoint reaches beyond it.
     fn roll(&mut self, first: u64) -> Result<(), LedgerError> {
-        let closed = self.open.take();
         self.unsynced_bytes = 0;
-        if let Some(closed) = &closed {
+        if let Some(closed) = self.open.take() {
             closed.file.sync_all().map_err(LedgerError::io("sync", &closed.path))?;
         }
         let path = self.paths.segment(first);
         self.files.write_new(&path, b"", 0o644)?;
         let file = self.files.open_append(&path)?;
         self.open = Some(OpenSegment { file, path, bytes: 0, forgotten_bytes: 0 });
-        closed.map_or(Ok(()), |closed| close(&self.files, &closed.path))
+        self.newest.store(first, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -201,11 +210,6 @@ impl OpenSegment {
 
 fn whole_pages(bytes: u64) -> u64 {
     bytes - bytes % PAGE_BYTES
-}
-
-/// Marks a segment as finished: mode 0444.
-pub(crate) fn close(files: &Files, path: &Path) -> Result<(), LedgerError> {
-    files.set_mode(path, 0o444)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use console::measure_text_width;
-use graven_daemon::control::{LedgerStatus, RingStatus, Status, WatchStatus};
+use graven_daemon::control::{LedgerStatus, RingStatus, Status, WatchStatus, WormState};
 use graven_stages::{ClockFigures, Figures, IntakeFigures, KernelFigures, Latency, SinkFigures};
 use graven_verify::screen::{BAD, DIM, GOOD, STRONG, WEAK, bytes, count, number, painted, span};
 
@@ -98,6 +98,7 @@ impl<'a, W: Write> Page<'a, W> {
             }
             self.clock(&figures.clock)?;
             self.line("disk", &format!("{} free", bytes(ledger.disk_free_bytes)))?;
+            self.worm(&ledger.worm)?;
             figures.sinks.iter().try_for_each(|sink| self.sink(sink))?;
         }
         self.watches(watches)
@@ -181,6 +182,15 @@ impl<'a, W: Write> Page<'a, W> {
             )
         };
         self.line("clock", &state)
+    }
+
+    fn worm(&mut self, worm: &WormState) -> io::Result<()> {
+        let style = match worm {
+            WormState::Held => GOOD,
+            WormState::Missing { .. } => WEAK,
+            WormState::Off => DIM,
+        };
+        self.line("worm", &painted(style, worm))
     }
 
     fn sink(&mut self, sink: &SinkFigures) -> io::Result<()> {

@@ -108,12 +108,12 @@ fn the_hash_is_of_canonical_bytes() {
     assert_eq!(String::from_utf8(config.to_canonical()), String::from_utf8(canonical));
     assert_eq!(
         String::from_utf8(good(LEAST).to_canonical()).expect("UTF-8"),
-        r#"{"control":{"socket":"/run/graven/control.sock"},"ledger":[{"block_ms_max":1000,"budget_bytes":4194304,"dir":"/var/lib/graven/a","heartbeat_s":60,"key":"/var/lib/graven/a.key","name":"a","payload_fields":[],"ring_bytes":8388608,"watch":[]}]}"#
+        r#"{"control":{"socket":"/run/graven/control.sock"},"ledger":[{"block_ms_max":1000,"budget_bytes":4194304,"dir":"/var/lib/graven/a","heartbeat_s":60,"key":"/var/lib/graven/a.key","name":"a","payload_fields":[],"ring_bytes":8388608,"watch":[],"worm":"auto"}]}"#
     );
     // What `sha256sum` says of these bytes.
     assert_eq!(
         good(LEAST).sha256().to_string(),
-        "sha256:ac6470d97498253ecd6f31ed25ed08e9ff8869dffc6161be14f7d2a6e3242fb7"
+        "sha256:058dc9e2d0facd76b42d8b417395d10d49207f6034b66a7f68a0d9cdf88fabae"
     );
 }
 

@@ -72,6 +72,8 @@ fn another_validator_agrees() {
         "payload_fields = [1]",
         "payload_fields = \"price\"",
         "key = 1",
+        "worm = \"on\"",
+        "worm = true",
     ] {
         let text = format!("{LEAST}{wrong}\n");
         assert!(!valid(&text), "{wrong}");

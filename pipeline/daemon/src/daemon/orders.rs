@@ -83,6 +83,7 @@ impl Daemon {
             figures: tenant.observer().map(|observer| observer.figures()),
             disk_free_bytes: statvfs(&tenant.settings.dir)
                 .map_or(0, |it| it.f_bavail * it.f_frsize),
+            worm: tenant.worm(),
             ring: ring.as_ref().map(|RingPost { thread, .. }| RingStatus {
                 pending_bytes: thread.line().gauge().pending_bytes(),
                 size_bytes: thread.line().gauge().ring_bytes(),

@@ -45,6 +45,11 @@ impl Daemon {
                     "`ring_bytes` of ledger \"{name}\" changes with a restart alone: `systemctl restart graven`"
                 );
             }
+            if next.is_some_and(|next| next.worm != ledger.worm) {
+                bail!(
+                    "`worm` of ledger \"{name}\" changes with a restart alone: `systemctl restart graven`"
+                );
+            }
             let commands = self.clients_waiting(Some(name));
             if next.is_none() && commands > 0 {
                 bail!(

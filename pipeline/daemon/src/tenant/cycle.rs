@@ -96,7 +96,7 @@ impl Cycle {
             *pause = (*pause * 2).min(BACK_OFF_MAX);
             self.life.rebuilds.fetch_add(1, Ordering::Relaxed);
             let sinks = sinks(self.settings.mirror.as_deref());
-            failure = match (open(&self.settings), sinks) {
+            failure = match (open(&self.settings, &self.life.hold), sinks) {
                 (Ok(ledger), Ok(sinks)) => return Some(self.start(ledger, sinks)),
                 (Err(error), _) if !may_pass(&error) => {
                     self.say(&error.into());

@@ -6,7 +6,6 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use super::Recovery;
 use super::tail::Piece;
 use crate::disk::DiskFile;
-use crate::segment::close;
 use crate::{LedgerError, SegmentFile};
 
 impl Recovery {
@@ -17,7 +16,6 @@ impl Recovery {
         first: u64,
         pieces: &[Piece],
         segments: &[SegmentFile],
-        base: Option<&(SegmentFile, u64)>,
     ) -> Result<SegmentFile, LedgerError> {
         let path = self.paths.segment(first);
         let temporary = self.paths.tail_copy();
@@ -35,9 +33,6 @@ impl Recovery {
         for segment in unsealed.iter().filter(|it| it.first > first) {
             self.files.remove(&segment.path)?;
             self.files.sync_dir(&self.paths.segments())?;
-        }
-        if let Some((superseded, _)) = base {
-            close(&self.files, &superseded.path)?;
         }
         Ok(SegmentFile { first, path })
     }

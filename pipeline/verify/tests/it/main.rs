@@ -4,6 +4,7 @@
 
 mod edits;
 mod forgery;
+mod hold;
 mod recovery;
 mod report;
 mod support;

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use graven_ledger::{
-    Chain, LedgerError, OpenedLedger, Paths, Receipt, Run, Signer, Step, VerifierKey, create, open,
+    Chain, LedgerError, OpenedLedger, Paths, Protection, Receipt, Run, Signer, Step, VerifierKey,
+    create, open,
 };
 use graven_record::event::{Admission, Defaults, Event};
 use graven_record::{Body, DraftBatch, Gap, Timestamp, TrueTime, Value};
@@ -95,7 +97,17 @@ impl Home {
 
     /// Opens the ledger and begins a run in it.
     pub(crate) fn start(&self, segment_bytes: u64) -> Writer {
-        let opened = self.open().unwrap();
+        self.begin(self.open().unwrap(), segment_bytes)
+    }
+
+    /// The same, with its sealed segments held.
+    pub(crate) fn start_held(&self, segment_bytes: u64, by: Arc<dyn Protection>) -> Writer {
+        let mut opened = self.open().unwrap();
+        opened.hold(by).unwrap();
+        self.begin(opened, segment_bytes)
+    }
+
+    fn begin(&self, opened: OpenedLedger, segment_bytes: u64) -> Writer {
         let mut writer = Writer {
             clock: START_NS + i64::try_from(opened.chain.size()).unwrap() * 1_000_000,
             run: Run { host: "host-7".into(), ledger: ORIGIN.into(), trace_id: TRACE_ID.into() },

@@ -6,7 +6,8 @@ fn ledger(name: &str) -> Value {
     json!({
         "name": name, "dir": format!("/var/lib/graven/{name}"), "origin": format!("acme.example/{name}"),
         "down": null, "rebuilds": 0, "records_per_s": 123_676.4, "bytes_per_s": 103_900_000.0,
-        "disk_free_bytes": 32_212_254_720_u64, "ring": {"pending_bytes": 1024, "size_bytes": 65536},
+        "disk_free_bytes": 32_212_254_720_u64, "worm": {"state": "held"},
+        "ring": {"pending_bytes": 1024, "size_bytes": 65536},
         "watches": [
             {"agent": "ci", "targets": [
                 {"name": "ci-runner.service", "waiting": null},
@@ -67,6 +68,7 @@ builds  /var/lib/graven/builds  acme.example/builds
   left out    1 call by filters since the start, counted on record
   clock       synchronised, within 0.13 ms
   disk        30 GiB free
+  worm        append-only and immutable
   sink        mirror  7,131,000 records  has them all
   watches     ci    ci-runner.service  watched
               ci    /builds            waiting: there is no such cgroup now
