@@ -1,5 +1,6 @@
 //! The service: several ledgers, what is watched, how it changes, and how it ends.
 
+mod budget;
 mod clients;
 mod failures;
 mod followed;

@@ -613,6 +613,13 @@ class LedgerTest(unittest.TestCase):
                 directory, seq = ledger("capture.left_out", detail)
                 self.bad(directory, "wrong-shape", seq=seq, only=True)
         self.good(ledger("capture.left_out", {"by": {"moon": {}}, **span})[0], notes=["unknown-member"])
+        figures = {"bytes_max": 16 << 20, "free_bytes": "9007199254740992", "free_bytes_min": None, "used_bytes": 5}
+        for action in ("budget.reached", "budget.resumed"):
+            self.good(ledger(action, figures)[0])
+            for wrong in ({}, {**figures, "used_bytes": None}, {**figures, "bytes_max": "x"}):
+                with self.subTest(action=action, wrong=wrong):
+                    directory, seq = ledger(action, wrong)
+                    self.bad(directory, "wrong-shape", seq=seq, only=True)
         for action in ("process.found", "process.moved", "cgroup.made", "cgroup.removed"):
             with self.subTest(action=action):
                 self.good(ledger(action, {}, source="kernel", process=True)[0])

@@ -60,6 +60,9 @@ pub struct Ledger {
     pub block_ms_max: u64,
     /// Raw bytes that may be on their way at once.
     pub budget_bytes: usize,
+    /// What it may use of its disk.
+    #[serde(skip_serializing_if = "Budget::is_unlimited")]
+    pub budget: Budget,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
     /// Admitted fields of an event's payload, sorted.
@@ -67,6 +70,24 @@ pub struct Ledger {
     /// What is watched, by agent; none: application events only.
     #[serde(rename = "watch")]
     pub watches: Vec<Watch>,
+}
+
+/// What a ledger may use of its disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Budget {
+    /// Bytes that its directory may hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u64>,
+    /// Bytes that stay free on its file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_bytes_min: Option<u64>,
+}
+
+impl Budget {
+    fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One agent, and where its processes are found. All lists are sorted.

@@ -46,6 +46,11 @@ pub const BUDGET_BYTES_MIN: usize = 256 << 10;
 /// Greatest such budget, in bytes.
 pub const BUDGET_BYTES_MAX: usize = 1 << 30;
 
+/// Least budget of disk, in bytes, where there is one: a hundredth and more is kept for Graven's own records.
+pub const DISK_BYTES_MIN: u64 = 16 << 20;
+/// Greatest budget of disk, in bytes: a pebibyte.
+pub const DISK_BYTES_MAX: u64 = 1 << 50;
+
 /// The ring between kernel and ledger, in bytes.
 pub const RING_BYTES: u32 = 8 << 20;
 /// Smallest ring, in bytes.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Syscalls;
 use crate::limits::{
     BLOCK_MS_LEAST, BLOCK_MS_MAX, BLOCK_MS_MOST, BUDGET_BYTES, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN,
-    EXEC_ENV, HEARTBEAT_S, HEARTBEAT_S_MAX, LEDGERS_MAX, LIST_MAX, RING_BYTES, RING_BYTES_MAX,
-    RING_BYTES_MIN, SOCKET, WATCHES_MAX,
+    DISK_BYTES_MAX, EXEC_ENV, HEARTBEAT_S, HEARTBEAT_S_MAX, LEDGERS_MAX, LIST_MAX, RING_BYTES,
+    RING_BYTES_MAX, RING_BYTES_MIN, SOCKET, WATCHES_MAX,
 };
 
 /// Settings of the Graven daemon, in TOML.
@@ -80,6 +80,10 @@ pub(crate) struct RawLedger {
     #[serde(default = "budget_bytes")]
     #[schemars(range(min = BUDGET_BYTES_MIN, max = BUDGET_BYTES_MAX))]
     pub(crate) budget_bytes: usize,
+    /// What the ledger may use of its disk. Where it comes near, sources are slowed down; at the limit they wait,
+    /// and what the kernel's ring cannot hold meanwhile is lost, and counted.
+    #[serde(default)]
+    pub(crate) budget: RawBudget,
     /// Size of the ring between kernel and daemon, in bytes; a power of two. A larger one bridges longer
     /// stalls of the disk.
     #[serde(default = "ring_bytes")]
@@ -94,6 +98,22 @@ pub(crate) struct RawLedger {
     #[serde(default)]
     #[schemars(length(max = WATCHES_MAX))]
     pub(crate) watch: Vec<RawWatch>,
+}
+
+/// What a ledger may use of its disk.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawBudget {
+    /// Bytes that the ledger's directory may hold; 0: no limit, else at least 16 MiB. Sources are slowed down from
+    /// nine tenths on; the last hundredth, at least 1 MiB, is for Graven's own records.
+    #[serde(default)]
+    #[schemars(range(max = DISK_BYTES_MAX))]
+    pub(crate) bytes_max: u64,
+    /// Bytes that stay free on the ledger's file system, whoever uses them; 0: no limit. Sources are slowed down
+    /// when no more than a tenth of it is free beside it.
+    #[serde(default)]
+    #[schemars(range(max = DISK_BYTES_MAX))]
+    pub(crate) free_bytes_min: u64,
 }
 
 /// One agent, and where its processes are found: by cgroups, units or executables, at least one of them.

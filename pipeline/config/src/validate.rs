@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Control, Ledger, Metrics, Syscalls, Watch};
+use crate::config::{Budget, Config, Control, Ledger, Metrics, Syscalls, Watch};
 use crate::fault::{Fault, Findings};
 use crate::key::Key;
 use crate::limits::WATCHES_MAX;
@@ -140,6 +140,11 @@ impl Checks {
         self.files.extend(mirror.clone().map(|path| (key.name("mirror"), path)));
         let ring_bytes =
             self.findings.take(&key.name("ring_bytes"), values::ring_bytes(raw.ring_bytes));
+        let bytes_max = values::disk_bytes(raw.budget.bytes_max);
+        let budget = Budget {
+            bytes_max: self.findings.take(&key.name("budget").name("bytes_max"), bytes_max),
+            free_bytes_min: Some(raw.budget.free_bytes_min).filter(|bytes| *bytes > 0),
+        };
         let payload_fields =
             self.list(&raw.payload_fields, &key.name("payload_fields"), values::field);
         let mut agents = Once::new("put both into one watch, or rename one");
@@ -159,6 +164,7 @@ impl Checks {
             heartbeat_s: raw.heartbeat_s,
             block_ms_max: raw.block_ms_max,
             budget_bytes: raw.budget_bytes,
+            budget,
             ring_bytes,
             payload_fields,
             watches,

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use syscalls::x86_64::Sysno;
 
 use crate::fault::Fault;
-use crate::limits::{EXECUTABLE_BYTES_MAX, NAME_BYTES_MAX, SOCKET_BYTES_MAX};
+use crate::limits::{DISK_BYTES_MIN, EXECUTABLE_BYTES_MAX, NAME_BYTES_MAX, SOCKET_BYTES_MAX};
 use crate::nearest::nearest;
 
 /// Longest path, in bytes: `PATH_MAX` with its end.
@@ -206,6 +206,16 @@ pub(crate) fn ring_bytes(bytes: u32) -> Result<u32, Fault> {
     Err(Fault::new(
         format!("{bytes} is no power of two"),
         format!("use {below} or {}: the kernel takes no other ring", below.saturating_mul(2)),
+    ))
+}
+
+pub(crate) fn disk_bytes(bytes: u64) -> Result<Option<u64>, Fault> {
+    if bytes == 0 || bytes >= DISK_BYTES_MIN {
+        return Ok(Some(bytes).filter(|bytes| *bytes > 0));
+    }
+    Err(Fault::new(
+        format!("{bytes} bytes are too few for a ledger"),
+        format!("use at least {DISK_BYTES_MIN}, or 0 for no limit"),
     ))
 }
 

@@ -215,6 +215,7 @@ impl Daemon {
         if let Some(watcher) = &mut self.watcher {
             watcher.dismiss(name)?;
         }
+        tenant.last_call();
         let emptied = match ring {
             Some(ring) => ring.thread.stop().await,
             None => Ok(()),
@@ -255,6 +256,8 @@ impl Daemon {
     /// Has the clients end their commands while these are still recorded.
     async fn see_clients_off(&mut self, ordered: &mut mpsc::Receiver<Order>) {
         self.stopping = true;
+        // Their commands end when all that was recorded of them is durable.
+        self.posts.values().for_each(|post| post.tenant.last_call());
         self.warn_clients();
         for patience in [CLIENTS, CLIENTS_KILLED] {
             let deadline = tokio::time::Instant::now() + patience;

@@ -21,6 +21,7 @@ mod segment;
 mod signer;
 mod tiles;
 mod tree;
+mod usage;
 
 pub use blocks::BlockWriter;
 pub use chain::{BLOCK_RECORDS_MAX, Chain, ChainError, Lines, Receipt, Run, Step};
@@ -42,3 +43,4 @@ pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
 pub use signer::{Signer, SignerState};
 pub use tiles::{TILE_HASHES, TileReader};
 pub use tree::Frontier;
+pub use usage::{block_bytes, used_bytes};

@@ -6,7 +6,7 @@ use std::thread;
 
 use actix::prelude::*;
 use crossbeam_channel::bounded;
-use graven_ledger::{BlockHeader, OpenedLedger, Recovered, Run};
+use graven_ledger::{BlockHeader, OpenedLedger, Paths, Recovered, Run};
 use graven_record::{Gap, Value, sha256};
 use graven_sink::Sink;
 use tokio::sync::oneshot;
@@ -16,10 +16,12 @@ use crate::budget::{ByteBudget, Closed};
 use crate::clock::{self, Clock};
 use crate::commit::Committer;
 use crate::counters::{Counters, Losses, SinkMeter};
+use crate::disk_budget::{DiskBudget, DiskLimits};
 use crate::facts::{self, Namespaces};
 use crate::fanout::{SinkReport, deliver};
 use crate::heartbeat::Heartbeat;
 use crate::intake::{Intake, QUEUE_BATCHES};
+use crate::keeper::{Keeper, KeeperThread};
 use crate::kernel::gap_record;
 use crate::left_out::CallCounts;
 use crate::normalize::Normalizer;
@@ -47,6 +49,8 @@ pub struct PipelineOptions {
     pub block_ms_max: u64,
     /// Seconds between two heartbeats. Default [`HEARTBEAT_S`].
     pub heartbeat_s: u64,
+    /// What the ledger may use of its disk. Default: all of it.
+    pub disk: DiskLimits,
 }
 
 impl Default for PipelineOptions {
@@ -56,6 +60,7 @@ impl Default for PipelineOptions {
             normalizers: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             block_ms_max: BLOCK_MS_MAX,
             heartbeat_s: HEARTBEAT_S,
+            disk: DiskLimits::default(),
         }
     }
 }
@@ -80,6 +85,7 @@ pub struct Pipeline {
     losses: Losses,
     run: Arc<Run>,
     heartbeat: Addr<Heartbeat>,
+    keeper: Option<KeeperThread>,
     ended: oneshot::Receiver<Outcome>,
     failure: Option<PipelineError>,
     sinks: Vec<oneshot::Receiver<SinkReport>>,
@@ -138,7 +144,9 @@ impl Pipeline {
     ) -> Self {
         let counters = Arc::new(Counters::over(ledger.chain.size()));
         let (run, clock) = (Arc::new(run), Arc::<Clock>::default());
-        let (intake, jobs, order) = Intake::new(ByteBudget::new(options.budget_bytes));
+        let disk = DiskBudget::new(used_bytes(&ledger.paths), options.disk);
+        let (intake, jobs, order) =
+            Intake::new(ByteBudget::new(options.budget_bytes), disk.clone());
         let first = first_records(&ledger, &run, tiers, options);
         let (to_commit, sequenced) = bounded(QUEUE_BATCHES);
         let (to_seal, durable) = bounded(QUEUE_BATCHES);
@@ -171,9 +179,15 @@ impl Pipeline {
             sealer: to_seal,
             window: (!sinks.is_empty()).then_some(writer),
             counters: Arc::clone(&counters),
+            disk: disk.clone(),
             lock: ledger.lock,
         };
-        let seal = Sealer { blocks: ledger.blocks, durable, counters: Arc::clone(&counters) };
+        let seal = Sealer {
+            blocks: ledger.blocks,
+            durable,
+            counters: Arc::clone(&counters),
+            disk: disk.clone(),
+        };
 
         let (outcome, ended) = oneshot::channel();
         let graph = Graph {
@@ -215,7 +229,26 @@ impl Pipeline {
             every_s: options.heartbeat_s,
         }
         .start();
-        Self { intake, counters, losses, run, heartbeat, ended, failure: None, sinks, observer }
+        let keeper = Keeper {
+            paths: ledger.paths,
+            run: Arc::clone(&run),
+            disk,
+            intake: intake.clone(),
+            reached: false,
+        }
+        .start();
+        Self {
+            intake,
+            counters,
+            losses,
+            run,
+            heartbeat,
+            keeper,
+            ended,
+            failure: None,
+            sinks,
+            observer,
+        }
     }
 
     /// The door for batches.
@@ -270,8 +303,12 @@ impl Pipeline {
         if self.heartbeat.send(crate::heartbeat::Stop).await.is_err() {
             tracing::debug!("the heartbeat had stopped already");
         }
-        let intake = self.intake.clone();
-        drop(tokio::task::spawn_blocking(move || intake.close_behind(stopped)).await);
+        let (intake, keeper) = (self.intake.clone(), self.keeper);
+        let close = move || {
+            keeper.into_iter().for_each(KeeperThread::end);
+            intake.close_behind(stopped);
+        };
+        drop(tokio::task::spawn_blocking(close).await);
         match self.failure {
             Some(failure) => return Err(failure),
             None => outcome_of(self.ended.await)?,
@@ -289,11 +326,19 @@ impl Pipeline {
     }
 }
 
+/// What the ledger holds before it grows. Where that cannot be measured, the stages meet the same fault.
+fn used_bytes(paths: &Paths) -> u64 {
+    graven_ledger::used_bytes(paths).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what the ledger holds is not known");
+        0
+    })
+}
+
 /// Gives a sink an arbiter of its own and follows the ledger for it there.
 fn fan_out(
     sink: Box<dyn Sink>,
     window: crate::window::Window,
-    paths: graven_ledger::Paths,
+    paths: Paths,
 ) -> (Arc<SinkMeter>, oneshot::Receiver<SinkReport>) {
     let (sender, report) = oneshot::channel();
     let meter = Arc::new(SinkMeter::new(sink.name()));

@@ -35,6 +35,7 @@ impl Observer {
             rejected: counters.rejections(),
             gaps: counters.gaps(),
             heartbeat_age_ms: counters.heartbeat_age_ms(),
+            disk: intake.disk().figures(),
             intake: IntakeFigures {
                 used_bytes: budget.used() as u64,
                 max_bytes: budget.max() as u64,
@@ -84,11 +85,12 @@ impl Observer {
 mod tests {
     use super::*;
     use crate::budget::ByteBudget;
+    use crate::disk_budget::DiskBudget;
     use crate::figures::KernelFigures;
 
     #[test]
     fn what_the_kernel_has_counted_is_seen() {
-        let (intake, _jobs, _order) = Intake::new(ByteBudget::new(1));
+        let (intake, _jobs, _order) = Intake::new(ByteBudget::new(1), DiskBudget::default());
         let observer = Observer {
             intake,
             counters: Arc::default(),

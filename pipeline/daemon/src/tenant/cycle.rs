@@ -38,6 +38,7 @@ impl Cycle {
             heartbeat_s: settings.heartbeat_s,
             block_ms_max: settings.block_ms_max,
             budget_bytes: settings.budget_bytes,
+            disk: *lock(&life.disk),
             ..PipelineOptions::default()
         };
         let pipeline = Pipeline::start(ledger, run, tiers.clone(), sinks, &options);
