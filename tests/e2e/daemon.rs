@@ -4,6 +4,7 @@ mod budget;
 mod clients;
 mod failures;
 mod followed;
+mod release;
 mod reload;
 mod rig;
 mod seen;

@@ -178,6 +178,10 @@ DETAILS = {  # section 1.2, where it fixes the members
     "block.opened": members({"header": digest, "height": natural}),
     "budget.reached": BUDGET,
     "budget.resumed": BUDGET,
+    "segment.released": members(
+        dict.fromkeys(("count", "first", "segments"), natural)
+        | {"bytes": number, "last": digest, "newest": time, "sha256": digest, "sinks": strings}
+    ),
     "capture.left_out": members(
         {"by": members({}, {"filter": an_object, "path": an_object}), "from": time, "to": time}
     ),

@@ -51,6 +51,13 @@ pub const DISK_BYTES_MIN: u64 = 16 << 20;
 /// Greatest budget of disk, in bytes: a pebibyte.
 pub const DISK_BYTES_MAX: u64 = 1 << 50;
 
+/// Size at which a segment is closed, in bytes.
+pub const SEGMENT_BYTES: u64 = 256 << 20;
+/// Least such size, in bytes.
+pub const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Greatest such size, in bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+
 /// The ring between kernel and ledger, in bytes.
 pub const RING_BYTES: u32 = 8 << 20;
 /// Smallest ring, in bytes.

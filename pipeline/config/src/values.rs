@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use syscalls::x86_64::Sysno;
 
 use crate::fault::Fault;
@@ -217,6 +218,27 @@ pub(crate) fn disk_bytes(bytes: u64) -> Result<Option<u64>, Fault> {
         format!("{bytes} bytes are too few for a ledger"),
         format!("use at least {DISK_BYTES_MIN}, or 0 for no limit"),
     ))
+}
+
+/// Sinks that a ledger can have, as the settings name them.
+const SINKS: [&str; 1] = ["mirror"];
+
+pub(crate) fn sink(name: &str) -> Result<String, Fault> {
+    if SINKS.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    let what = format!("`{name}` is no sink that a ledger can have");
+    Err(Fault::new(what, format!("use one of `{}`", SINKS.join("`, `"))))
+}
+
+/// A duration of fixed length: months and years have none.
+pub(crate) fn retention(text: &str) -> Result<SignedDuration, Fault> {
+    let span = text.parse::<Span>().ok();
+    let fixed = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    fixed.filter(|duration| duration.is_positive()).ok_or_else(|| {
+        let what = format!("`{text}` is no duration of days, hours, minutes and seconds");
+        Fault::new(what, "write it as in `P7D` or `PT12H`; six years are `P2192D`")
+    })
 }
 
 pub(crate) fn listen(text: &str) -> Result<SocketAddr, Fault> {

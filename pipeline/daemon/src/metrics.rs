@@ -234,6 +234,15 @@ static LEDGER: &[Family<Figures>] = &[
     gauge("ledger_budget_reached", None, "Whether sources are stopped by the budget.", |it| {
         flag(it.disk.standing == Standing::Reached)
     }),
+    counter("ledger_released_segments", None, "Segments released.", |it| {
+        it.release.segments as f64
+    }),
+    gauge(
+        "ledger_release_failed",
+        None,
+        "Whether a release has failed and is to be tried again.",
+        |it| flag(it.release.failure.is_some()),
+    ),
     counter("ledger_budget_waited", SECONDS, "Time that sources have waited for disk.", |it| {
         it.disk.waited_us as f64 / 1e6
     }),

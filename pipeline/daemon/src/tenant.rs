@@ -14,7 +14,9 @@ use graven_record::event::Admission;
 use graven_record::{Origin, Value};
 use graven_sink::Sink;
 use graven_sink_file::FileSink;
-use graven_stages::{Counters, DiskLimits, Intake, Observer, OwnBody, OwnRecord, clock};
+use graven_stages::{
+    Counters, DiskLimits, Intake, Observer, OwnBody, OwnRecord, ReleasePolicy, clock,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -230,6 +232,15 @@ pub fn sinks(mirror: Option<&Path>) -> anyhow::Result<Vec<Box<dyn Sink>>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When its segments are released. The settings' names of sinks are those in [`sinks`].
+fn release(settings: &Ledger) -> Option<ReleasePolicy> {
+    let release = settings.release.as_ref()?;
+    let mirror = settings.mirror.as_deref().filter(|_| !release.required_sinks.is_empty());
+    let sinks = mirror.map(FileSink::name_of).into_iter().collect();
+    let retention_s = release.retention.as_secs().unsigned_abs();
+    Some(ReleasePolicy { retention_s, sinks })
 }
 
 /// What the settings allow of the disk.

@@ -17,6 +17,7 @@ mod paths;
 pub mod proof;
 mod reader;
 mod recovery;
+mod release;
 mod segment;
 mod signer;
 mod tiles;
@@ -37,8 +38,12 @@ pub use note::{
     open_checkpoint, open_signed,
 };
 pub use paths::Paths;
-pub use reader::{Found, SegmentCursor, find, look};
+pub use reader::{Found, SegmentCursor, begins, find, look};
 pub use recovery::{Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open};
+pub use release::{
+    Contents, Oldest, RELEASED, Release, begin_release, newest_release, oldest, release,
+    release_detail,
+};
 pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
 pub use signer::{Signer, SignerState};
 pub use tiles::{TILE_HASHES, TileReader};

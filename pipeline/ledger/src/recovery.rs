@@ -263,6 +263,17 @@ impl Recovery {
             self.check_signer_history(&reader, size)?;
             return Ok(tiles);
         }
+        let begins = crate::begins(&self.paths)?;
+        if begins > 0 {
+            // They are all that is left of the records before: nothing may be made of them anew.
+            return Err(LedgerError::corrupt(
+                &self.paths.tiles(),
+                format!(
+                    "the hashes do not lead to the signed root, and records 0 to {} were released",
+                    begins - 1
+                ),
+            ));
+        }
         let mut tiles = TileWriter::create(&self.paths)?;
         let mut cursor = crate::SegmentCursor::new(&self.paths, 0);
         while cursor.next() < size {

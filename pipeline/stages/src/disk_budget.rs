@@ -119,6 +119,11 @@ impl DiskBudget {
         self.0.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Takes note of bytes removed.
+    pub(crate) fn free(&self, bytes: u64) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Waits for room on the disk, then in memory. `is_kernels` says whose the batch is.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub struct Figures {
     pub heartbeat_age_ms: u64,
     /// What the ledger holds on disk.
     pub disk: DiskFigures,
+    /// What was released of it.
+    pub release: ReleaseFigures,
     /// What is inside the graph.
     pub intake: IntakeFigures,
     /// Each stage, in the order of the graph.
@@ -66,6 +68,17 @@ pub struct DiskFigures {
     pub standing: Standing,
     /// Microseconds that sources were slowed down or stopped.
     pub waited_us: u64,
+}
+
+/// What was released in this run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseFigures {
+    /// Segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why no more are, where a release has failed; it is tried again.
+    pub failure: Option<String>,
 }
 
 /// What one stage has handed on.

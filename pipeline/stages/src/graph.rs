@@ -6,7 +6,7 @@ use std::thread;
 
 use actix::prelude::*;
 use crossbeam_channel::bounded;
-use graven_ledger::{BlockHeader, OpenedLedger, Paths, Recovered, Run};
+use graven_ledger::{BlockHeader, OpenedLedger, Paths, Recovered, Run, SEGMENT_BYTES_MAX};
 use graven_record::{Gap, Value, sha256};
 use graven_sink::Sink;
 use tokio::sync::oneshot;
@@ -26,6 +26,7 @@ use crate::kernel::gap_record;
 use crate::left_out::CallCounts;
 use crate::normalize::Normalizer;
 use crate::observe::Observer;
+use crate::release::{ReleaseMeter, ReleasePolicy, Releaser, Step};
 use crate::seal::Sealer;
 use crate::sequence::{BLOCK_MS_MAX, Sequencer};
 use crate::stage::{Stage, StageEnded, StageError};
@@ -51,6 +52,10 @@ pub struct PipelineOptions {
     pub heartbeat_s: u64,
     /// What the ledger may use of its disk. Default: all of it.
     pub disk: DiskLimits,
+    /// Size at which a segment is closed, in bytes. Default [`SEGMENT_BYTES_MAX`].
+    pub segment_bytes_max: u64,
+    /// When old segments are released. Default: never.
+    pub release: Option<ReleasePolicy>,
 }
 
 impl Default for PipelineOptions {
@@ -61,6 +66,8 @@ impl Default for PipelineOptions {
             block_ms_max: BLOCK_MS_MAX,
             heartbeat_s: HEARTBEAT_S,
             disk: DiskLimits::default(),
+            segment_bytes_max: SEGMENT_BYTES_MAX,
+            release: None,
         }
     }
 }
@@ -174,7 +181,7 @@ impl Pipeline {
             left_out: CallCounts::new(),
         };
         let group_commit = Committer {
-            segments: ledger.segments,
+            segments: ledger.segments.with_bytes_max(options.segment_bytes_max),
             sequenced,
             sealer: to_seal,
             window: (!sinks.is_empty()).then_some(writer),
@@ -216,12 +223,14 @@ impl Pipeline {
             tracing::debug!("the graph ended before its first record");
         }
         let losses = Losses::default();
+        let (sink_meters, releases) = (Arc::from(sink_meters), ReleaseMeter::default());
         let observer = Observer {
             intake: intake.clone(),
             counters: Arc::clone(&counters),
             clock,
             losses: losses.clone(),
-            sinks: sink_meters.into(),
+            sinks: Arc::clone(&sink_meters),
+            releases: releases.clone(),
         };
         let heartbeat = Heartbeat {
             observer: observer.clone(),
@@ -229,8 +238,22 @@ impl Pipeline {
             every_s: options.heartbeat_s,
         }
         .start();
+        let releaser = Releaser {
+            paths: ledger.paths.clone(),
+            run: Arc::clone(&run),
+            policy: options.release.clone(),
+            disk: disk.clone(),
+            intake: intake.clone(),
+            counters: Arc::clone(&counters),
+            sinks: sink_meters,
+            meter: releases,
+            step: Step::Start,
+            segments: 0,
+            retry_ns: 0,
+        };
         let keeper = Keeper {
             paths: ledger.paths,
+            releaser,
             run: Arc::clone(&run),
             disk,
             intake: intake.clone(),

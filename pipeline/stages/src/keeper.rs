@@ -1,4 +1,5 @@
-//! The keeper: looks at the disk once a second, and puts on record when its budget is reached.
+//! The keeper: looks after the disk once a second. It puts on record when its budget is reached, and releases
+//! what need not stay.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -12,6 +13,7 @@ use crate::batch::{OwnBody, OwnRecord};
 use crate::clock;
 use crate::disk_budget::DiskBudget;
 use crate::intake::Intake;
+use crate::release::Releaser;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -22,6 +24,7 @@ pub(crate) struct Keeper {
     pub(crate) run: Arc<Run>,
     pub(crate) disk: DiskBudget,
     pub(crate) intake: Intake,
+    pub(crate) releaser: Releaser,
     /// Whether it is on record that the budget is reached.
     pub(crate) reached: bool,
 }
@@ -54,6 +57,7 @@ impl Keeper {
 
     fn run(mut self, stopped: &Receiver<()>) {
         while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            self.releaser.look();
             self.look();
             self.tell();
         }

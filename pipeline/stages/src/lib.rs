@@ -27,6 +27,7 @@ mod meter;
 mod normalize;
 mod observe;
 mod pace;
+mod release;
 mod seal;
 mod sequence;
 mod stage;
@@ -43,13 +44,14 @@ pub use disk_budget::{DiskBudget, DiskLimits, Standing};
 pub use facts::{boot_id, host_name, look_at_host};
 pub use fanout::{DeliveryError, SinkReport};
 pub use figures::{
-    ClockFigures, DiskFigures, Figures, IntakeFigures, KernelFigures, Latency, SinkFigures,
-    StageFigures,
+    ClockFigures, DiskFigures, Figures, IntakeFigures, KernelFigures, Latency, ReleaseFigures,
+    SinkFigures, StageFigures,
 };
 pub use graph::{BUDGET_BYTES, HEARTBEAT_S, Pipeline, PipelineError, PipelineOptions, Summary};
 pub use intake::Intake;
 pub use kernel::KernelSource;
 pub use left_out::Span;
 pub use observe::Observer;
+pub use release::ReleasePolicy;
 pub use sequence::BLOCK_MS_MAX;
 pub use stage::StageError;

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Losses, SinkMeter};
 use crate::figures::{ClockFigures, Figures, IntakeFigures};
 use crate::intake::Intake;
+use crate::release::ReleaseMeter;
 
 /// Sees how a run is doing.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub struct Observer {
     pub(crate) clock: Arc<Clock>,
     pub(crate) losses: Losses,
     pub(crate) sinks: Arc<[Arc<SinkMeter>]>,
+    pub(crate) releases: ReleaseMeter,
 }
 
 impl Observer {
@@ -36,6 +38,7 @@ impl Observer {
             gaps: counters.gaps(),
             heartbeat_age_ms: counters.heartbeat_age_ms(),
             disk: intake.disk().figures(),
+            release: self.releases.figures(),
             intake: IntakeFigures {
                 used_bytes: budget.used() as u64,
                 max_bytes: budget.max() as u64,
@@ -97,6 +100,7 @@ mod tests {
             clock: Arc::default(),
             losses: Losses::default(),
             sinks: Arc::default(),
+            releases: ReleaseMeter::default(),
         };
         let losses = |observer: &Observer| {
             let json = serde_json::to_value(observer.to_value()).unwrap();

@@ -94,6 +94,16 @@ const BUDGET: &[Member] = &[
     ("free_bytes_min", Form::NumberOrNull, true),
     ("used_bytes", Form::Number, true),
 ];
+const RELEASED: &[Member] = &[
+    ("bytes", Form::Number, true),
+    ("count", Form::Natural, true),
+    ("first", Form::Natural, true),
+    ("last", Form::Hash, true),
+    ("newest", Form::Time, true),
+    ("segments", Form::Natural, true),
+    ("sha256", Form::Hash, true),
+    ("sinks", Form::Texts, true),
+];
 const OPENED: &[Member] = &[("header", Form::Hash, true), ("height", Form::Natural, true)];
 const COPIED: &[Member] = &[("count", Form::Natural, true), ("first", Form::Natural, true)];
 const DAMAGED: &[Member] = &[
@@ -230,6 +240,9 @@ impl Shape {
             Some("config.applied") => self.must("detail", it.detail, Form::Members(APPLIED))?,
             Some("budget.reached" | "budget.resumed") => {
                 self.must("detail", it.detail, Form::Members(BUDGET))?;
+            }
+            Some("segment.released") => {
+                self.must("detail", it.detail, Form::Members(RELEASED))?;
             }
             Some("capture.left_out") => {
                 self.must("detail", it.detail, Form::Members(LEFT_OUT))?;

@@ -21,13 +21,14 @@ use crate::{
 };
 
 /// What a ledger directory holds, its reserved names included.
-const KNOWN_FILES: [&str; 9] = [
+const KNOWN_FILES: [&str; 10] = [
     "ledger.json",
     "lock",
     "segments",
     "blocks.jsonl",
     "tile",
     "checkpoint",
+    "releasing",
     "anchors.jsonl",
     "blobs",
     "torn",
@@ -66,6 +67,9 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
     let mut walk = Walk::new(&segments, signed.sealed, growth);
     let bytes = read_records(&identity, &segments, &mut walk, progress, &mut findings)?;
     let records = walk.finish(&mut findings)?;
+    let begins = walk.accounted.begins;
+    let first = segments.first().map_or("segments", |segment| segment.name.as_str());
+    let released = walk.accounted.close(first, &mut findings);
 
     let mut compared = 0;
     for stretch in &walk.superseded {
@@ -86,7 +90,7 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
         checks: Checks {
             bytes,
             headers: walk.growth.compared,
-            records,
+            records: records - begins,
             signatures: signed.signatures,
             superseded: compared,
             tile_hashes: walk.growth.tiles.compared,
@@ -96,6 +100,7 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
         missing: walk.tally.missing,
         origin: Some(identity.origin().to_owned()),
         records,
+        released,
         root: walk.growth.root,
         sealed: signed.sealed,
         unsealed: records.saturating_sub(signed.sealed),
@@ -256,6 +261,7 @@ fn report(trust: &Trust, findings: Findings) -> Report {
         notes_total: findings.notes_total,
         origin: None,
         records: 0,
+        released: None,
         root: None,
         sealed: 0,
         unsealed: 0,

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use console::measure_text_width;
 use graven_daemon::control::{LedgerStatus, RingStatus, Status, WatchStatus};
 use graven_stages::{
-    ClockFigures, DiskFigures, Figures, IntakeFigures, KernelFigures, Latency, SinkFigures,
-    Standing,
+    ClockFigures, DiskFigures, Figures, IntakeFigures, KernelFigures, Latency, ReleaseFigures,
+    SinkFigures, Standing,
 };
 use graven_verify::screen::{BAD, DIM, GOOD, STRONG, WEAK, bytes, count, number, painted, span};
 
@@ -101,6 +101,7 @@ impl<'a, W: Write> Page<'a, W> {
             }
             self.clock(&figures.clock)?;
             self.disk(&figures.disk, ledger.disk_free_bytes)?;
+            self.release(&figures.release)?;
             figures.sinks.iter().try_for_each(|sink| self.sink(sink))?;
         }
         self.watches(watches)
@@ -206,6 +207,21 @@ impl<'a, W: Write> Page<'a, W> {
             Standing::Reached => format!("; {}", painted(BAD, "FULL: nothing is taken in")),
         };
         self.line("disk", &format!("{text}{waited}{state}"))
+    }
+
+    fn release(&mut self, release: &ReleaseFigures) -> io::Result<()> {
+        let ReleaseFigures { segments, bytes: released, failure } = release;
+        if *segments > 0 {
+            let text =
+                format!("{}, {} since the start", count(*segments, "segment"), bytes(*released));
+            self.line("released", &text)?;
+        }
+        match failure {
+            Some(failure) => {
+                self.line("release", &format!("{}: {failure}", painted(BAD, "failed, tried again")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn sink(&mut self, sink: &SinkFigures) -> io::Result<()> {

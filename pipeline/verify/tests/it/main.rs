@@ -5,6 +5,7 @@
 mod edits;
 mod forgery;
 mod recovery;
+mod release;
 mod report;
 mod support;
 mod vectors;

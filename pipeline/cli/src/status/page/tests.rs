@@ -18,6 +18,7 @@ fn ledger(name: &str) -> Value {
             "size": 7_131_000, "sealed_size": 7_131_000, "records": 5, "bytes": 5, "syncs": 5, "blocks": 3,
             "disk": {"bytes_max": null, "free_bytes_min": null, "used_bytes": 7_340_032, "standing": "open",
                      "waited_us": 0},
+            "release": {"segments": 2, "bytes": 536_870_912, "failure": null},
             "rejected": 0, "gaps": 0, "heartbeat_age_ms": 5,
             "intake": {"used_bytes": 0, "max_bytes": 4_194_304, "waited_us": 0},
             "stages": [{"stage": "normalize", "records": 5, "bytes": 5, "waited_us": 1_160_000},
@@ -69,6 +70,7 @@ builds  /var/lib/graven/builds  acme.example/builds
   left out    1 call by filters since the start, counted on record
   clock       synchronised, within 0.13 ms
   disk        7 MiB used, 30 GiB free
+  released    2 segments, 512 MiB since the start
   sink        mirror  7,131,000 records  has them all
   watches     ci    ci-runner.service  watched
               ci    /builds            waiting: there is no such cgroup now
