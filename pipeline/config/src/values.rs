@@ -235,7 +235,7 @@ pub(crate) fn sink(name: &str) -> Result<String, Fault> {
 pub(crate) fn retention(text: &str) -> Result<SignedDuration, Fault> {
     let span = text.parse::<Span>().ok();
     let fixed = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-    fixed.filter(|duration| duration.is_positive()).ok_or_else(|| {
+    fixed.filter(SignedDuration::is_positive).ok_or_else(|| {
         let what = format!("`{text}` is no duration of days, hours, minutes and seconds");
         Fault::new(what, "write it as in `P7D` or `PT12H`; six years are `P2192D`")
     })

@@ -121,7 +121,8 @@ impl DiskBudget {
 
     /// Takes note of bytes removed.
     pub(crate) fn free(&self, bytes: u64) {
-        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        let less = |used: u64| Some(used.saturating_sub(bytes));
+        let _before = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// Waits for room on the disk, then in memory. `is_kernels` says whose the batch is.

@@ -26,7 +26,7 @@ use crate::kernel::gap_record;
 use crate::left_out::CallCounts;
 use crate::normalize::Normalizer;
 use crate::observe::Observer;
-use crate::release::{ReleaseMeter, ReleasePolicy, Releaser, Step};
+use crate::release::{ReleaseMeter, ReleasePolicy};
 use crate::seal::Sealer;
 use crate::sequence::{BLOCK_MS_MAX, Sequencer};
 use crate::stage::{Stage, StageEnded, StageError};
@@ -223,14 +223,13 @@ impl Pipeline {
             tracing::debug!("the graph ended before its first record");
         }
         let losses = Losses::default();
-        let (sink_meters, releases) = (Arc::from(sink_meters), ReleaseMeter::default());
         let observer = Observer {
             intake: intake.clone(),
             counters: Arc::clone(&counters),
             clock,
             losses: losses.clone(),
-            sinks: Arc::clone(&sink_meters),
-            releases: releases.clone(),
+            sinks: sink_meters.into(),
+            releases: ReleaseMeter::default(),
         };
         let heartbeat = Heartbeat {
             observer: observer.clone(),
@@ -238,28 +237,7 @@ impl Pipeline {
             every_s: options.heartbeat_s,
         }
         .start();
-        let releaser = Releaser {
-            paths: ledger.paths.clone(),
-            run: Arc::clone(&run),
-            policy: options.release.clone(),
-            disk: disk.clone(),
-            intake: intake.clone(),
-            counters: Arc::clone(&counters),
-            sinks: sink_meters,
-            meter: releases,
-            step: Step::Start,
-            segments: 0,
-            retry_ns: 0,
-        };
-        let keeper = Keeper {
-            paths: ledger.paths,
-            releaser,
-            run: Arc::clone(&run),
-            disk,
-            intake: intake.clone(),
-            reached: false,
-        }
-        .start();
+        let keeper = Keeper::new(ledger.paths, &run, &observer, options.release.clone()).start();
         Self {
             intake,
             counters,

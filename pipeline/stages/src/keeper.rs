@@ -13,20 +13,21 @@ use crate::batch::{OwnBody, OwnRecord};
 use crate::clock;
 use crate::disk_budget::DiskBudget;
 use crate::intake::Intake;
-use crate::release::Releaser;
+use crate::observe::Observer;
+use crate::release::{ReleasePolicy, Releaser};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    pub(crate) paths: Paths,
-    pub(crate) run: Arc<Run>,
-    pub(crate) disk: DiskBudget,
-    pub(crate) intake: Intake,
-    pub(crate) releaser: Releaser,
+    paths: Paths,
+    run: Arc<Run>,
+    intake: Intake,
+    disk: DiskBudget,
+    releaser: Releaser,
     /// Whether it is on record that the budget is reached.
-    pub(crate) reached: bool,
+    reached: bool,
 }
 
 /// A keeper at work; it ends when dropped.
@@ -37,6 +38,19 @@ pub(crate) struct KeeperThread {
 }
 
 impl Keeper {
+    /// A keeper of the ledger at `paths`, whose run `observer` sees.
+    pub(crate) fn new(
+        paths: Paths,
+        run: &Arc<Run>,
+        observer: &Observer,
+        policy: Option<ReleasePolicy>,
+    ) -> Self {
+        let (run, intake) = (Arc::clone(run), observer.intake.clone());
+        let disk = intake.disk().clone();
+        let releaser = Releaser::new(paths.clone(), Arc::clone(&run), observer.clone(), policy);
+        Self { paths, run, intake, disk, releaser, reached: false }
+    }
+
     /// Starts to look; the first look is taken before this returns, so that nothing comes in unmeasured.
     ///
     /// Where the operating system gives no thread, that is logged: the stages then fail for the same reason.
@@ -67,7 +81,7 @@ impl Keeper {
         match statvfs(self.paths.dir()) {
             Ok(found) => self.disk.look(found.f_bavail.saturating_mul(found.f_frsize)),
             Err(error) => {
-                tracing::warn!(%error, "the ledger's file system does not tell what is free")
+                tracing::warn!(%error, "the ledger's file system does not tell what is free");
             }
         }
     }

@@ -11,10 +11,8 @@ use graven_ledger::{
 
 use crate::batch::{OwnBody, OwnRecord, Raw};
 use crate::clock;
-use crate::counters::{Counters, SinkMeter};
-use crate::disk_budget::DiskBudget;
 use crate::figures::ReleaseFigures;
-use crate::intake::Intake;
+use crate::observe::Observer;
 
 /// How long a release that failed is left alone, in nanoseconds.
 const RETRY_NS: u64 = 60_000_000_000;
@@ -45,24 +43,20 @@ impl ReleaseMeter {
 /// Releases segments; asked every second.
 #[derive(Debug)]
 pub(crate) struct Releaser {
-    pub(crate) paths: Paths,
-    pub(crate) run: Arc<Run>,
-    pub(crate) policy: Option<ReleasePolicy>,
-    pub(crate) disk: DiskBudget,
-    pub(crate) intake: Intake,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) sinks: Arc<[Arc<SinkMeter>]>,
-    pub(crate) meter: ReleaseMeter,
-    pub(crate) step: Step,
+    paths: Paths,
+    run: Arc<Run>,
+    observer: Observer,
+    policy: Option<ReleasePolicy>,
+    step: Step,
     /// Segments released so far, in all runs.
-    pub(crate) segments: u64,
+    segments: u64,
     /// When a failed step is tried again, on `CLOCK_MONOTONIC`.
-    pub(crate) retry_ns: u64,
+    retry_ns: u64,
 }
 
 /// How far the release of the oldest segment is.
 #[derive(Debug)]
-pub(crate) enum Step {
+enum Step {
     /// What an earlier run has left is not known yet.
     Start,
     /// No closed segment is known.
@@ -79,6 +73,15 @@ pub(crate) enum Step {
 type Next = Result<Option<Step>, LedgerError>;
 
 impl Releaser {
+    pub(crate) fn new(
+        paths: Paths,
+        run: Arc<Run>,
+        observer: Observer,
+        policy: Option<ReleasePolicy>,
+    ) -> Self {
+        Self { paths, run, observer, policy, step: Step::Start, segments: 0, retry_ns: 0 }
+    }
+
     /// Goes as far as it can now.
     pub(crate) fn look(&mut self) {
         while clock::mono_ns() >= self.retry_ns {
@@ -90,7 +93,7 @@ impl Releaser {
                 }
                 Step::Wait(..) => Ok(None),
                 Step::Seal(oldest, size) => {
-                    let sealed = self.counters.sealed_size() >= *size;
+                    let sealed = self.observer.counters.sealed_size() >= *size;
                     Ok(sealed.then(|| Step::Remove(oldest.clone())))
                 }
                 Step::Remove(oldest) => self.remove(oldest),
@@ -101,7 +104,7 @@ impl Releaser {
                 Err(error) => {
                     let failure = error.to_string();
                     tracing::error!(ledger = self.run.ledger, failure, "no segment is released");
-                    self.meter.change(|it| it.failure = Some(failure));
+                    self.observer.releases.change(|it| it.failure = Some(failure));
                     self.retry_ns = clock::mono_ns() + RETRY_NS;
                 }
             }
@@ -118,7 +121,7 @@ impl Releaser {
     /// A crash may have come between the record and the removal.
     fn start(&mut self) -> Next {
         // All that stood at the start is sealed.
-        let newest = newest_release(&self.paths, self.counters.sealed_size())?;
+        let newest = newest_release(&self.paths, self.observer.counters.sealed_size())?;
         self.segments = newest.map_or(0, |newest| newest.segments);
         let oldest = oldest(&self.paths)?;
         let left = oldest.zip(newest).filter(|(oldest, newest)| oldest.end <= newest.end());
@@ -130,7 +133,7 @@ impl Releaser {
             return Ok(None);
         }
         let Some(oldest) = oldest(&self.paths)? else { return Ok(None) };
-        if oldest.end > self.counters.sealed_size() {
+        if oldest.end > self.observer.counters.sealed_size() {
             return Ok(None);
         }
         let contents = oldest.read(&self.paths, &self.run.ledger)?;
@@ -143,7 +146,7 @@ impl Releaser {
         let is_old = u64::try_from(age_s).is_ok_and(|age_s| age_s >= policy.retention_s);
         is_old
             && policy.sinks.iter().all(|name| {
-                let sink = self.sinks.iter().find(|sink| sink.name() == name);
+                let sink = self.observer.sinks.iter().find(|sink| sink.name() == name);
                 sink.is_some_and(|sink| sink.holds() >= oldest.end)
             })
     }
@@ -152,7 +155,7 @@ impl Releaser {
     fn record(&self, oldest: &Oldest) -> Next {
         // Read again: it may have been changed since it was looked at.
         let contents = oldest.read(&self.paths, &self.run.ledger)?;
-        begin_release(&self.paths, self.counters.size())?;
+        begin_release(&self.paths, self.observer.counters.size())?;
         let sinks = self.policy.iter().flat_map(|policy| policy.sinks.clone());
         let sinks: Vec<_> = sinks.collect();
         let record = OwnRecord {
@@ -163,19 +166,19 @@ impl Releaser {
         };
         // It is among the durable records that are counted once what comes behind it is durable too. A graph
         // that ends meanwhile leaves the rest to the next one.
-        let submitted = self.intake.submit(Raw::Own(vec![record]));
-        let settled = submitted.and_then(|()| self.intake.settled()).ok();
+        let submitted = self.observer.intake.submit(Raw::Own(vec![record]));
+        let settled = submitted.and_then(|()| self.observer.intake.settled()).ok();
         let durable = settled.and_then(|settled| settled.blocking_recv().ok());
-        Ok(durable.map(|_| Step::Seal(oldest.clone(), self.counters.size())))
+        Ok(durable.map(|_| Step::Seal(oldest.clone(), self.observer.counters.size())))
     }
 
     fn remove(&self, oldest: &Oldest) -> Next {
         let bytes = std::fs::metadata(&oldest.path).map_or(0, |file| file.len());
         release(&oldest.path)?;
-        self.disk.free(bytes);
+        self.observer.intake.disk().free(bytes);
         let ledger = &self.run.ledger;
         tracing::info!(ledger, first = oldest.first, end = oldest.end, "a segment was released");
-        self.meter.change(|it| {
+        self.observer.releases.change(|it| {
             it.segments += 1;
             it.bytes += bytes;
             it.failure = None;

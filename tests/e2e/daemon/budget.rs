@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::rig::{Cgroup, Daemon, wait_for};
 use super::{actions, watch};
 use crate::schema;
-use crate::support::{EVENT, Ledger, code, have_root, text};
+use crate::support::{EVENT, GRAVEN, Ledger, code, have_root, text};
 
 /// The least budget there is, and what holds all that the tests write.
 const SMALL: &str = "budget = { bytes_max = 16777216 }\nheartbeat_s = 1\n";
@@ -135,6 +135,52 @@ fn calls_wait_in_the_ring_and_what_it_loses_is_on_record_exactly() {
     assert_eq!(daemon.stop(), 0);
     assert_kernel_counts(&ledger);
     ledger.assert_good();
+}
+
+/// The budget by what is free: others may fill the disk too, and make room on it.
+#[test]
+fn what_is_to_stay_free_stays_free() {
+    if !have_root("a disk of others") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let disk_dir = ledger.home().join("disk");
+    fs::create_dir(&disk_dir).expect("a mount point");
+    // In a mount namespace of its own: the daemon alone sees the small disk.
+    let before = format!(
+        "[ -n \"$INSIDE\" ] || INSIDE=1 exec unshare --mount sh -c \"$(cat {0}/enter)\" \"$0\"",
+        ledger.home().display()
+    );
+    let enter = format!(
+        "mount -t tmpfs -o size=64m none {1} && cp -r {0} {1}/ledger && mount --bind {1}/ledger {0} && exec {GRAVEN} run --config \"$0\"",
+        ledger.path().display(),
+        disk_dir.display()
+    );
+    fs::write(ledger.home().join("enter"), enter).expect("a script");
+    let settings = "budget = { free_bytes_min = 33554432 }\n";
+    let daemon = Daemon::spawn(&[(&ledger, settings)], "", &before);
+    wait_for("the daemon", || daemon.graven(&["status"]).status.code().filter(|code| *code < 2));
+    assert_eq!(disk(&daemon)["standing"], "open", "control");
+    let inside = |path: &Path| format!("/proc/{}/root{}", daemon.pid(), path.display());
+    let filler = inside(&disk_dir.join("filler"));
+    fs::write(&filler, vec![0; 29 << 20]).expect("most of the disk");
+    wait_until(&daemon, "slowed");
+    fs::write(&filler, vec![0; 40 << 20]).expect("more of the disk");
+    wait_until(&daemon, "reached");
+    let mut appending = append(&ledger, &daemon);
+    thread::sleep(Duration::from_secs(2));
+    assert!(appending.try_wait().expect("it is ours").is_none(), "it waits");
+    assert_eq!(receipts(&ledger), 0);
+    fs::remove_file(&filler).expect("room again");
+    wait_until(&daemon, "open");
+    assert!(appending.wait().expect("it ends").success());
+    let copied = ledger.home().join("copied");
+    let from = inside(&ledger.path());
+    let copy = Command::new("cp").args(["-r", &from]).arg(&copied).status();
+    assert!(copy.expect("cp runs").success());
+    assert_eq!(daemon.stop(), 0);
+    let verdict = ledger.graven(&["verify", "copied", "--key", "ledger.vkey"]);
+    assert!(verdict.status.success(), "{}", text(&verdict));
 }
 
 /// A service that is told to stop while nothing is taken in keeps what the ring holds, and tells of the rest.

@@ -100,6 +100,26 @@ fn old_segments_leave_once_the_mirror_has_them() {
     assert!(told.contains("missing-records, record 0"), "{told}");
 }
 
+/// Goal: a release makes room, and nobody has to do anything. Method: more than the budget, through it.
+#[test]
+fn what_is_released_makes_room_in_the_budget() {
+    if !have_root("a release under a budget") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let budget = "budget = { bytes_max = 16777216 }\n";
+    let daemon = Daemon::start(&[(&ledger, &format!("{budget}{}", settings(&ledger)))], "");
+    for _ in 0..4 {
+        append(&ledger, &daemon);
+    }
+    assert_eq!(daemon.stop(), 0);
+    ledger.assert_good();
+    let size = ledger.records().last().expect("records")["seq"].as_u64().expect("a number");
+    assert!(size >= 4 * EVENTS as u64, "control: all of it came in");
+    let bytes = fs::metadata(mirror(&ledger)).expect("the mirror").len();
+    assert!(bytes > 16 << 20, "control: it is more than the budget, {bytes}");
+}
+
 /// A file that may not be removed is tried again later; after a start, a sealed record is reason enough.
 #[test]
 fn what_a_record_names_is_removed_by_the_next_start() {

@@ -79,7 +79,9 @@ fn nothing_goes_over_the_budget() {
         thread::sleep(BUSY);
     }
     disk.close();
-    sources.into_iter().for_each(|source| source.join().unwrap());
+    for source in sources {
+        source.join().unwrap();
+    }
     let used = disk.figures().used_bytes;
     assert!((98 * MIB..=99 * MIB).contains(&used), "{used}");
 }

@@ -6,7 +6,7 @@ use graven_ledger::{
     LedgerError, SegmentCursor, TileReader, newest_release, oldest, proof, release,
 };
 use graven_record::leaf_hash;
-use graven_verify::{FaultKind, Report};
+use graven_verify::{FaultKind, Progress, Report, Verdict, verify};
 
 use crate::support::{Home, faults, ledger, lines, overwrite};
 
@@ -177,6 +177,26 @@ fn damaged_tiles_of_released_records_are_left_as_they_are() {
     let error = home.open().map(drop).unwrap_err();
     assert!(error.to_string().contains("were released"), "{error}");
     assert!(fs::read(&level).unwrap() == zeros);
+}
+
+/// A writer that releases a segment under the verifier's eyes.
+struct Releasing(std::path::PathBuf);
+
+impl Progress for Releasing {
+    fn begin(&self, _: u64) {
+        release(&self.0).unwrap();
+    }
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
+}
+
+#[test]
+fn a_segment_that_is_released_meanwhile_is_no_failure() {
+    let home = recorded(1);
+    let releasing = Releasing(home.segments()[0].clone());
+    let report = verify(&home.dir(), &home.trust(), &releasing).unwrap();
+    assert_eq!(report.verdict, Verdict::Good, "{report}");
+    assert!(begins(&home) > 0, "control: it went meanwhile");
 }
 
 /// What was changed since it was signed is not released: it is kept for whoever asks why.
