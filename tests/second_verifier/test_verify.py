@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -583,6 +584,19 @@ class LedgerTest(unittest.TestCase):
         tile[5 * 32] ^= 1
         put(directory, "tile/0", bytes(tile))
         self.bad(directory, "header-mismatch", seq=4)
+
+    def test_released_meanwhile(self):
+        """A writer that releases a segment between two looks of the verifier's is no fault."""
+        directory, _ = self.released()
+        look = verify.Ledger.list_segments
+
+        def release(ledger):
+            look(ledger)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, segment(0)))
+
+        with unittest.mock.patch.object(verify.Ledger, "list_segments", release):
+            self.assertEqual(self.good(directory)["released"]["segments"], 1)
 
     def test_not_released(self):
         """Removed without a record, with one that is not sealed, or with one that says less."""
