@@ -1,8 +1,10 @@
 //! The service: several ledgers, what is watched, how it changes, and how it ends.
 
+mod budget;
 mod clients;
 mod failures;
 mod followed;
+mod release;
 mod reload;
 pub(crate) mod rig;
 mod seen;

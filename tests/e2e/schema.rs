@@ -55,6 +55,11 @@ pub(crate) fn assert_valid(ledger_dir: &Path) {
     }
 }
 
+/// One record is as its schema says.
+pub(crate) fn assert_valid_record(record: &Value) {
+    Schema::named("record").check_value(record).unwrap_or_else(|problem| panic!("{problem}"));
+}
+
 fn check_ledger(dir: &Path) -> Result<(), String> {
     let info = dir.join("ledger.json");
     let bytes = fs::read(&info).expect("ledger.json is there");

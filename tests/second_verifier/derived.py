@@ -51,6 +51,7 @@ class Block:
         self.height, self.prev, self.first = height, prev, first
         self.tree = merkle.Tree()
         self.gaps = 0
+        self.released = False  # in part: then times and kinds of some records are not known
         self.head = self.earliest = self.latest = self.date = None
 
     def add(self, leaf):

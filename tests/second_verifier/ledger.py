@@ -33,7 +33,7 @@ MAX_RECORD = 65_535
 MAX_BLOCK = 65_536
 TAIL = 4 << 20
 KNOWN_FILES = {"ledger.json", "lock", "segments", "blocks.jsonl", "tile", "checkpoint"}
-RESERVED = {"anchors.jsonl", "blobs", "torn"}  # named by the specification, and no evidence yet
+RESERVED = {"anchors.jsonl", "blobs", "releasing", "torn"}  # named by the specification, and no evidence yet
 SEGMENT = re.compile(r"[0-9]{20}\.jsonl")
 
 
@@ -55,7 +55,9 @@ class Ledger:
         self.superseded = []  # (index of the segment, offset, seq, hash of the leaf before)
         self.headers = iter(())
         self.last_sizes = [(0, None)]  # (size, root) of the last two headers
-        self.epoch = 0
+        self.epoch = 0  # None: whatever the first record says
+        self.begins = 0  # the first record that stands
+        self.newest_release = None  # (seq, detail)
         self.block = None
         self.pending = None  # (offset, header) that the block being read must match
         self.height = 0
@@ -214,12 +216,41 @@ class Ledger:
         self.tree_grew()
         for index, (first, name) in enumerate(self.segments):
             end = self.end_of(index)
+            if first > 0 and index == 0:
+                self.read_released(first, name)
             if first > self.tree.size:
                 self.missing(first, name)
             with open_file(self.path(name)) as file:
                 # Only here may damage be the trace of a crash.
                 tail_from = os.fstat(file.fileno()).st_size - TAIL if end is None else None
                 self.read_segment(file, name, index, end, tail_from)
+
+    def read_released(self, first, name):
+        """Section 9: of the records before the first segment the leaf hashes are left."""
+        try:
+            hashes = open_file(self.path("tile/0"))
+        except FileNotFoundError:
+            self.missing(first, name)
+        with hashes:
+            if os.fstat(hashes.fileno()).st_size < 32 * first or first > self.report.sealed:
+                self.missing(first, name)
+            for seq in range(first):
+                if self.block is None or self.header_ends_at(seq):
+                    self.open_block(seq)
+                self.block.released = True
+                self.add_leaf(hashes.read(32), seq)
+        self.begins, self.epoch = first, None
+
+    def check_released(self):
+        """A standing and sealed record must say so."""
+        end = 0
+        if self.newest_release:
+            seq, detail = self.newest_release
+            end = detail["first"] + detail["count"]
+            self.report.released = {"last": end - 1, "segments": detail["segments"], "seq": seq}
+        if end < self.begins:
+            text = f"records {end} to {self.begins - 1} are missing"
+            self.report.fault("missing-records", text, self.segments[0][1], 0, end)
 
     def read_segment(self, file, name, index, end, tail_from):
         for offset, line, not_whole in lines_of(file, MAX_RECORD):
@@ -276,10 +307,12 @@ class Ledger:
             report.fault("block-boundary", text, name, offset, seq)
         if value is not None:
             self.check_members(value, opens, name, offset, seq)
-        leaf = merkle.leaf_hash(line)
+        self.add_leaf(merkle.leaf_hash(line), seq)
+
+    def add_leaf(self, leaf, seq):
         self.block.add(leaf)
         for level, index, digest in self.tree.append(leaf):
-            if seq < report.sealed:
+            if seq < self.report.sealed:
                 self.tiles.compare(level, index, digest)
         self.prev = merkle.text_of(leaf)
         self.tree_grew()
@@ -288,9 +321,11 @@ class Ledger:
         def fault(kind, text):
             self.report.fault(kind, f"record {seq}: {text}", name, offset, seq)
 
+        whole = True
         try:
             self.report.unknown(records.check_record(value), seq)
         except records.Wrong as error:
+            whole = False
             fault("wrong-shape", str(error))
         if value.get("kind") == "gap":
             self.block.gaps += 1
@@ -314,6 +349,10 @@ class Ledger:
             if opens and isinstance(detail, dict):
                 if (detail.get("header"), detail.get("height")) != (self.prev_header, self.height):
                     fault("wrong-opening", "block.opened does not name the header before and this block's height")
+            if value.get("action") == "segment.released" and seq < self.report.sealed and whole:
+                self.newest_release = (seq, detail)
+        if self.epoch is None and records.is_integer(value.get("epoch")):
+            self.epoch = value["epoch"]
         if value.get("epoch") != self.epoch:
             fault("wrong-epoch", f"epoch should be {self.epoch}")
 
@@ -346,6 +385,8 @@ class Ledger:
         if self.pending:
             self.paired += 1
             offset, header = self.pending
+            if self.block.released and header:  # section 9: as they stand
+                recomputed.update({name: header[name] for name in ("earliest", "gaps", "latest")})
             wrong = [name for name in recomputed if header and header[name] != recomputed[name]]
             if wrong:
                 first, last = recomputed["first"], recomputed["size"] - 1
@@ -375,6 +416,7 @@ class Ledger:
             self.missing(report.sealed, self.segments[-1][1] if self.segments else "segments")
         if size == report.sealed or self.pending:
             self.close_block()
+        self.check_released()
         if size > report.sealed:
             text = f"{size - report.sealed} records from {report.sealed} on are unsealed"
             report.note("unsealed", text, seq=report.sealed)
@@ -383,7 +425,7 @@ class Ledger:
             report.fault("header-mismatch", text, HEADERS)
         if not report.blocks:
             report.note("nothing-signed", "there is no header, so nothing is signed yet")
-        elif self.ledger_created is None:
+        elif self.ledger_created is None and not self.begins:
             report.note("ledger-created", "there is no record ledger.created")
 
     # Superseded bytes (section 3.1)

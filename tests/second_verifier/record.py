@@ -166,8 +166,22 @@ def _damage(value, path, unknown):
         members(known)(value, path, unknown)
 
 
+def _number_or_null(value, path, unknown):
+    if value is not None:
+        number(value, path, unknown)
+
+
+BUDGET = members(
+    dict.fromkeys(("free_bytes", "used_bytes"), number) | dict.fromkeys(("bytes_max", "free_bytes_min"), _number_or_null)
+)
 DETAILS = {  # section 1.2, where it fixes the members
     "block.opened": members({"header": digest, "height": natural}),
+    "budget.reached": BUDGET,
+    "budget.resumed": BUDGET,
+    "segment.released": members(
+        dict.fromkeys(("count", "first", "segments"), natural)
+        | {"bytes": number, "last": digest, "newest": time, "sha256": digest, "sinks": strings}
+    ),
     "capture.left_out": members(
         {"by": members({}, {"filter": an_object, "path": an_object}), "from": time, "to": time}
     ),

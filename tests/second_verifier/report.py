@@ -10,7 +10,7 @@ class Report:
         self.key_given = key_given
         self.faults, self.notes = [], []
         self.size = self.sealed = self.blocks = self.gaps = 0
-        self.root = None
+        self.root = self.released = None
         self._counts = {"faults": collections.Counter(), "notes": collections.Counter()}
         self._unknown = {}  # path: [first record, how many]
 
@@ -51,11 +51,13 @@ class Report:
         return {"good": 0, "fault": 1, "unproven": 4}[self.verdict]
 
     def as_dict(self):
-        names = ("verdict", "size", "sealed", "blocks", "root", "gaps", "faults", "notes")
+        names = ("verdict", "size", "sealed", "blocks", "root", "gaps", "released", "faults", "notes")
         return {name: getattr(self, name) for name in names}
 
     def as_text(self):
         yield f"{self.verdict}: {self.size} records, {self.sealed} sealed in {self.blocks} blocks, {self.gaps} gaps"
+        if self.released:
+            yield "released: records 0 to {last}, in {segments} segments (record {seq})".format(**self.released)
         yield f"root {self.root}" if self.root else "root not reached"
         for entry in self.faults:
             place = [f"record {entry['seq']}"] if entry["seq"] is not None else []

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -557,6 +558,65 @@ class LedgerTest(unittest.TestCase):
         os.unlink(os.path.join(directory, segment(0)))
         self.bad(directory, "missing-records", seq=0, only=True)
 
+    def released(self, change=None, sealed=True):
+        """A ledger of two segments whose first, of twenty records, is released by its last record."""
+        writer = large()
+        first = joined(writer.lines[:20])
+        writer.open()
+        writer.system("segment.released", detail={
+            "bytes": len(first), "count": 20, "first": 0, "last": name_of(writer.leaves[19]), "newest": time_at(21),
+            "segments": 1, "sha256": name_of(sha(first)), "sinks": ["file /mnt/second"], **(change or {}),
+        })
+        if sealed:
+            writer.seal()
+        directory = writer.write(self.place(), {0: first, 20: joined(writer.lines[20:])})
+        return directory, len(writer.lines)
+
+    def test_released(self):
+        directory, size = self.released()
+        self.assertEqual(self.good(directory)["released"], {"last": 19, "segments": 1, "seq": size - 1})
+        os.unlink(os.path.join(directory, segment(0)))
+        report = self.good(directory)
+        self.assertEqual(report["released"], {"last": 19, "segments": 1, "seq": size - 1})
+        self.assertEqual((report["size"], report["sealed"]), (size, size))
+        # What is left of the released records is held against the signed roots.
+        tile = bytearray(get(directory, "tile/0"))
+        tile[5 * 32] ^= 1
+        put(directory, "tile/0", bytes(tile))
+        self.bad(directory, "header-mismatch", seq=4)
+
+    def test_released_meanwhile(self):
+        """A writer that releases a segment between two looks of the verifier's is no fault."""
+        directory, _ = self.released()
+        look = verify.Ledger.list_segments
+
+        def release(ledger):
+            look(ledger)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, segment(0)))
+
+        with unittest.mock.patch.object(verify.Ledger, "list_segments", release):
+            self.assertEqual(self.good(directory)["released"]["segments"], 1)
+
+    def test_not_released(self):
+        """Removed without a record, with one that is not sealed, or with one that says less."""
+        for change, sealed in ((None, False), ({"count": 19}, True), ({"first": "0"}, True)):
+            with self.subTest(change=change, sealed=sealed):
+                directory, _ = self.released(change, sealed)
+                if change is None or isinstance(change.get("first", 0), int):
+                    self.good(directory, notes=[] if sealed else ["unsealed"])
+                os.unlink(os.path.join(directory, segment(0)))
+                end = change["count"] if change and "count" in change else 0
+                self.bad(directory, "missing-records", seq=end)
+        # More than the record says.
+        lines, (directory, _) = large().lines, self.released()
+        data = get(directory, segment(20))
+        os.unlink(os.path.join(directory, segment(0)))
+        self.good(directory)
+        os.unlink(os.path.join(directory, segment(20)))
+        put(directory, segment(30), data[len(joined(lines[20:30])):])
+        self.bad(directory, "missing-records", seq=20, only=True)
+
     def test_members(self):
         """Records that are wrong in themselves, but hashed, chained and signed."""
         def edit(path, value):
@@ -613,6 +673,13 @@ class LedgerTest(unittest.TestCase):
                 directory, seq = ledger("capture.left_out", detail)
                 self.bad(directory, "wrong-shape", seq=seq, only=True)
         self.good(ledger("capture.left_out", {"by": {"moon": {}}, **span})[0], notes=["unknown-member"])
+        figures = {"bytes_max": 16 << 20, "free_bytes": "9007199254740992", "free_bytes_min": None, "used_bytes": 5}
+        for action in ("budget.reached", "budget.resumed"):
+            self.good(ledger(action, figures)[0])
+            for wrong in ({}, {**figures, "used_bytes": None}, {**figures, "bytes_max": "x"}):
+                with self.subTest(action=action, wrong=wrong):
+                    directory, seq = ledger(action, wrong)
+                    self.bad(directory, "wrong-shape", seq=seq, only=True)
         for action in ("process.found", "process.moved", "cgroup.made", "cgroup.removed"):
             with self.subTest(action=action):
                 self.good(ledger(action, {}, source="kernel", process=True)[0])

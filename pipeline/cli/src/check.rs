@@ -176,6 +176,7 @@ mod tests {
         assert_eq!(limits::BLOCK_MS_MAX, graven_stages::BLOCK_MS_MAX);
         assert_eq!(limits::BUDGET_BYTES, graven_stages::BUDGET_BYTES);
         assert_eq!(limits::BUDGET_BYTES_MIN, graven_stages::BATCH_BYTES_MAX);
+        assert_eq!(limits::SEGMENT_BYTES, graven_ledger::SEGMENT_BYTES_MAX);
         assert_eq!(limits::RING_BYTES, graven_capture::RING_BYTES_DEFAULT);
         assert_eq!(limits::RING_BYTES_MIN, graven_capture::RING_BYTES_MIN);
         let ledger = &least().ledgers[0];

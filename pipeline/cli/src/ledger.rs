@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use graven_config::Worm;
-use graven_daemon::{new_trace_id, warden};
+use graven_daemon::new_trace_id;
+use graven_daemon::warden::{self, Wish};
 use graven_ledger::{LedgerError, OpenedLedger, Run};
 use graven_record::Value;
 use graven_sink::Sink;
@@ -46,7 +47,11 @@ impl LedgerArgs {
             opened => opened?,
         };
         if self.worm {
-            let held = warden::hold(&[(ledger.paths.clone(), Worm::Required)])?;
+            let held = warden::hold(&[Wish {
+                paths: ledger.paths.clone(),
+                worm: Worm::Required,
+                retention_s: None,
+            }])?;
             held.iter().try_for_each(|hold| hold.over(&mut ledger))?;
         }
         Ok(Some(ledger))

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use graven_ledger::{BlockHeader, Found, LineReader, Paths, ReadLine, TileReader, proof};
+use graven_ledger::{
+    BlockHeader, Found, LedgerError, LineReader, Paths, ReadLine, TileReader, proof,
+};
 use graven_record::leaf_hash;
 use graven_verify::screen::{BAD, GOOD, count, painted};
 
@@ -39,6 +41,10 @@ const HEADER_BYTES_MAX: usize = 1 << 16;
 pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let paths = graven_ledger::look(&args.ledger)?;
     let Some(found) = graven_ledger::find(&paths, args.seq)? else {
+        let begins = graven_ledger::begins(&paths)?;
+        if args.seq < begins {
+            return released(&paths, args, begins, out);
+        }
         bail!(
             "{} has no record {}: `graven verify` tells how many it has",
             args.ledger.display(),
@@ -56,8 +62,39 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     writeln!(out, "record     {}", args.seq)?;
     writeln!(out, "stored     {}, byte {at_byte}, {bytes} bytes", segment.path.display())?;
     writeln!(out, "leaf hash  {leaf}")?;
+    let code = place(&paths, args.seq, &leaf, out)?;
+    let value: serde_json::Value = serde_json::from_slice(record)
+        .context("the stored record is no JSON: run `graven verify`")?;
+    writeln!(out, "\n{}", serde_json::to_string_pretty(&value)?)?;
+    Ok(code)
+}
+
+/// A record that is not in the ledger any more: its leaf hash is, and proves where it stood.
+fn released(
+    paths: &Paths,
+    args: &ShowArgs,
+    begins: u64,
+    out: &mut impl Write,
+) -> anyhow::Result<u8> {
+    if args.json {
+        return Err(LedgerError::Released { record: args.seq, begins }.into());
+    }
+    let leaf = TileReader::new(paths).root_of(args.seq, args.seq + 1)?;
+    writeln!(out, "record     {}", args.seq)?;
+    writeln!(out, "stored     not any more: the ledger's records begin with {begins}")?;
+    writeln!(out, "leaf hash  {leaf}, as the tiles have it")?;
+    place(paths, args.seq, &leaf, out)
+}
+
+/// Tells the record's block, and proves its place in the tree.
+fn place(
+    paths: &Paths,
+    seq: u64,
+    leaf: &graven_record::Hash,
+    out: &mut impl Write,
+) -> anyhow::Result<u8> {
     let mut code = exit::GOOD;
-    let (block, newest) = headers(&paths, args.seq)?;
+    let (block, newest) = headers(paths, seq)?;
     match (block, newest) {
         (Some(block), Some(newest)) => {
             writeln!(
@@ -67,8 +104,8 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<u8> {
                 block.first,
                 block.size - 1
             )?;
-            let path = prove(&paths, args.seq, newest.size)?;
-            let proved = proof::verify_inclusion(&leaf, args.seq, newest.size, &path, &newest.root);
+            let path = prove(paths, seq, newest.size)?;
+            let proved = proof::verify_inclusion(leaf, seq, newest.size, &path, &newest.root);
             match proved {
                 Ok(()) => writeln!(
                     out,
@@ -85,9 +122,6 @@ pub(crate) fn run(args: &ShowArgs, out: &mut impl Write) -> anyhow::Result<u8> {
         }
         _ => writeln!(out, "block      none yet: the record is not sealed")?,
     }
-    let value: serde_json::Value = serde_json::from_slice(record)
-        .context("the stored record is no JSON: run `graven verify`")?;
-    writeln!(out, "\n{}", serde_json::to_string_pretty(&value)?)?;
     Ok(code)
 }
 

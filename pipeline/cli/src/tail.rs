@@ -168,8 +168,10 @@ fn records(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn first_shown(args: &TailArgs, paths: &Paths, size: u64) -> anyhow::Result<u64> {
     let wanted = args.first_lines();
     let mut stride = u64::try_from(wanted)?.clamp(1, STRIDE_MAX);
+    // What was released before is not to be had.
+    let begins = graven_ledger::begins(paths)?.min(size);
     loop {
-        let first = size.saturating_sub(stride);
+        let first = size.saturating_sub(stride).max(begins);
         let mut cursor = SegmentCursor::new(paths, first);
         let mut passing = Vec::new();
         while cursor.next() < size {
@@ -181,7 +183,7 @@ fn first_shown(args: &TailArgs, paths: &Paths, size: u64) -> anyhow::Result<u64>
         if let Some(at) = passing.len().checked_sub(wanted) {
             return Ok(passing.get(at).copied().unwrap_or(size));
         }
-        if first == 0 || args.filter.since.is_some() && is_before(paths, first, args)? {
+        if first == begins || args.filter.since.is_some() && is_before(paths, first, args)? {
             return Ok(first);
         }
         stride = stride.saturating_mul(2);

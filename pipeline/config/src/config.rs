@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use graven_record::{Canonical as _, Hash, Value, sha256};
+use jiff::SignedDuration;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The settings of a daemon.
 ///
@@ -60,6 +61,15 @@ pub struct Ledger {
     pub block_ms_max: u64,
     /// Raw bytes that may be on their way at once.
     pub budget_bytes: usize,
+    /// What it may use of its disk.
+    #[serde(skip_serializing_if = "Budget::is_unlimited")]
+    pub budget: Budget,
+    /// Size at which a segment is closed, in bytes.
+    #[serde(skip_serializing_if = "is_usual_segment")]
+    pub segment_bytes: u64,
+    /// When old segments are released; `None`: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
     /// Whether sealed segments are held by file attributes.
@@ -69,6 +79,56 @@ pub struct Ledger {
     /// What is watched, by agent; none: application events only.
     #[serde(rename = "watch")]
     pub watches: Vec<Watch>,
+}
+
+/// What a ledger may use of its disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Budget {
+    /// Bytes that its directory may hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u64>,
+    /// Bytes that stay free on its file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_bytes_min: Option<u64>,
+}
+
+impl Budget {
+    fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+// Skipped where it is the default, so that settings which say nothing of it keep the hash that they had.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_usual_segment(bytes: &u64) -> bool {
+    *bytes == crate::limits::SEGMENT_BYTES
+}
+
+/// When old segments are released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Release {
+    /// How long every record stays in the ledger at least.
+    #[serde(serialize_with = "as_text")]
+    pub retention: SignedDuration,
+    /// Sinks that must hold a segment first, sorted; none: no copy is asked for.
+    pub required_sinks: Vec<String>,
+    /// That none is required is meant so.
+    pub without_copy: bool,
+}
+
+impl Release {
+    /// The retention in whole seconds.
+    #[must_use]
+    pub fn retention_s(&self) -> u64 {
+        self.retention.as_secs().unsigned_abs()
+    }
+}
+
+/// ISO 8601, in one spelling.
+fn as_text<S: Serializer>(duration: &SignedDuration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(duration)
 }
 
 /// One agent, and where its processes are found. All lists are sorted.

@@ -87,6 +87,12 @@ fn add(settings: &mut BTreeMap<Setting, Value>, of: &Setting, table: Value) {
                     add(settings, &of, watch);
                 }
             }
+            (_, Value::Object(members)) => {
+                for (member, value) in members {
+                    let key = Some(format!("{name}.{member}"));
+                    settings.insert(Setting { key, ..of.clone() }, value);
+                }
+            }
             (_, value) => {
                 settings.insert(Setting { key: Some(name), ..of.clone() }, value);
             }

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-pub use config::{Config, Control, Ledger, Metrics, Syscalls, Watch, Worm};
+pub use config::{Budget, Config, Control, Ledger, Metrics, Release, Syscalls, Watch, Worm};
 pub use diff::{Change, Setting, diff};
 pub use error::{ConfigError, Problem, Problems};
 

@@ -46,6 +46,18 @@ pub const BUDGET_BYTES_MIN: usize = 256 << 10;
 /// Greatest such budget, in bytes.
 pub const BUDGET_BYTES_MAX: usize = 1 << 30;
 
+/// Least budget of disk, in bytes, where there is one: a hundredth and more is kept for Graven's own records.
+pub const DISK_BYTES_MIN: u64 = 16 << 20;
+/// Greatest budget of disk, in bytes: a pebibyte.
+pub const DISK_BYTES_MAX: u64 = 1 << 50;
+
+/// Size at which a segment is closed, in bytes.
+pub const SEGMENT_BYTES: u64 = 256 << 20;
+/// Least such size, in bytes.
+pub const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Greatest such size, in bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+
 /// The ring between kernel and ledger, in bytes.
 pub const RING_BYTES: u32 = 8 << 20;
 /// Smallest ring, in bytes.

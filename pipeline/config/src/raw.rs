@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Syscalls, Worm};
 use crate::limits::{
     BLOCK_MS_LEAST, BLOCK_MS_MAX, BLOCK_MS_MOST, BUDGET_BYTES, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN,
-    EXEC_ENV, HEARTBEAT_S, HEARTBEAT_S_MAX, LEDGERS_MAX, LIST_MAX, RING_BYTES, RING_BYTES_MAX,
-    RING_BYTES_MIN, SOCKET, WATCHES_MAX,
+    DISK_BYTES_MAX, EXEC_ENV, HEARTBEAT_S, HEARTBEAT_S_MAX, LEDGERS_MAX, LIST_MAX, RING_BYTES,
+    RING_BYTES_MAX, RING_BYTES_MIN, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOCKET,
+    WATCHES_MAX,
 };
 
 /// Settings of the Graven daemon, in TOML.
@@ -80,6 +81,17 @@ pub(crate) struct RawLedger {
     #[serde(default = "budget_bytes")]
     #[schemars(range(min = BUDGET_BYTES_MIN, max = BUDGET_BYTES_MAX))]
     pub(crate) budget_bytes: usize,
+    /// What the ledger may use of its disk. Where it comes near, sources are slowed down; at the limit they wait,
+    /// and what the kernel's ring cannot hold meanwhile is lost, and counted.
+    #[serde(default)]
+    pub(crate) budget: RawBudget,
+    /// Size at which a segment is closed, in bytes: what is released is released by the segment.
+    #[serde(default = "segment_bytes")]
+    #[schemars(range(min = SEGMENT_BYTES_MIN, max = SEGMENT_BYTES_MAX))]
+    pub(crate) segment_bytes: u64,
+    /// When old segments are taken out of the ledger. Without `retention`: never.
+    #[serde(default)]
+    pub(crate) release: RawRelease,
     /// Size of the ring between kernel and daemon, in bytes; a power of two. A larger one bridges longer
     /// stalls of the disk.
     #[serde(default = "ring_bytes")]
@@ -99,6 +111,40 @@ pub(crate) struct RawLedger {
     #[serde(default)]
     #[schemars(length(max = WATCHES_MAX))]
     pub(crate) watch: Vec<RawWatch>,
+}
+
+/// What a ledger may use of its disk.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawBudget {
+    /// Bytes that the ledger's directory may hold; 0: no limit, else at least 16 MiB. Sources are slowed down from
+    /// nine tenths on; the last hundredth, at least 1 MiB, is for Graven's own records.
+    #[serde(default)]
+    #[schemars(range(max = DISK_BYTES_MAX))]
+    pub(crate) bytes_max: u64,
+    /// Bytes that stay free on the ledger's file system, whoever uses them; 0: no limit. Sources are slowed down
+    /// when no more than a tenth of it is free beside it.
+    #[serde(default)]
+    #[schemars(range(max = DISK_BYTES_MAX))]
+    pub(crate) free_bytes_min: u64,
+}
+
+/// When old segments are taken out of a ledger: first a record that says so, then the file. Their leaf hashes stay.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawRelease {
+    /// How long every record stays in the ledger at least: an ISO 8601 duration of days, hours, minutes and
+    /// seconds, for instance `P7D`. Default: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) retention: Option<String>,
+    /// Sinks that must hold a segment before it is released: `"mirror"`.
+    #[serde(default)]
+    #[schemars(length(max = LIST_MAX))]
+    pub(crate) required_sinks: Vec<String>,
+    /// Release though no sink is required: what is released is then gone.
+    #[serde(default)]
+    pub(crate) without_copy: bool,
 }
 
 /// One agent, and where its processes are found: by cgroups, units or executables, at least one of them.
@@ -161,6 +207,10 @@ const fn block_ms_max() -> u64 {
 
 const fn budget_bytes() -> usize {
     BUDGET_BYTES
+}
+
+const fn segment_bytes() -> u64 {
+    SEGMENT_BYTES
 }
 
 const fn ring_bytes() -> u32 {

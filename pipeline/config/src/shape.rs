@@ -61,6 +61,7 @@ impl Checker<'_> {
             DeValue::Array(items) => Some(self.array(items, first, key)),
             DeValue::Integer(integer) => self.integer(integer, first, key),
             DeValue::String(text) => self.string(text, &fitting, key),
+            DeValue::Boolean(flag) => Some(Value::from(*flag)),
             // The settings have no others.
             _ => None,
         }
@@ -195,6 +196,7 @@ fn spelling(schema: &Value) -> &'static str {
     match schema["type"].as_str() {
         Some("string") => "write it in quotes",
         Some("integer") => "write digits alone, without quotes and without a fraction",
+        Some("boolean") => "write true or false, without quotes",
         Some("array") if schema["items"]["type"] == "string" => {
             "write strings in brackets, as in [\"a\", \"b\"]"
         }

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Control, Ledger, Metrics, Syscalls, Watch};
+use crate::config::{Budget, Config, Control, Ledger, Metrics, Release, Syscalls, Watch};
 use crate::fault::{Fault, Findings};
 use crate::key::Key;
 use crate::limits::WATCHES_MAX;
-use crate::raw::{RawConfig, RawControl, RawLedger, RawMetrics, RawWatch};
+use crate::raw::{RawConfig, RawControl, RawLedger, RawMetrics, RawRelease, RawWatch};
 use crate::values;
 
 /// The settings, and all that is wrong with them.
@@ -140,6 +140,12 @@ impl Checks {
         self.files.extend(mirror.clone().map(|path| (key.name("mirror"), path)));
         let ring_bytes =
             self.findings.take(&key.name("ring_bytes"), values::ring_bytes(raw.ring_bytes));
+        let bytes_max = values::disk_bytes(raw.budget.bytes_max);
+        let budget = Budget {
+            bytes_max: self.findings.take(&key.name("budget").name("bytes_max"), bytes_max),
+            free_bytes_min: Some(raw.budget.free_bytes_min).filter(|bytes| *bytes > 0),
+        };
+        let release = self.release(&raw.release, mirror.is_some(), &key.name("release"));
         let payload_fields =
             self.list(&raw.payload_fields, &key.name("payload_fields"), values::field);
         let mut agents = Once::new("put both into one watch, or rename one");
@@ -159,11 +165,42 @@ impl Checks {
             heartbeat_s: raw.heartbeat_s,
             block_ms_max: raw.block_ms_max,
             budget_bytes: raw.budget_bytes,
+            budget,
+            segment_bytes: raw.segment_bytes,
+            release,
             ring_bytes,
             worm: raw.worm,
             payload_fields,
             watches,
         }
+    }
+
+    fn release(&mut self, raw: &RawRelease, mirror: bool, key: &Key) -> Option<Release> {
+        let sinks_key = key.name("required_sinks");
+        let required_sinks = self.list(&raw.required_sinks, &sinks_key, values::sink);
+        if !mirror && required_sinks.iter().any(|sink| sink == "mirror") {
+            let fault =
+                Fault::new("the ledger has no mirror", "set `mirror`, or take the item out");
+            self.findings.note(&sinks_key, fault);
+        }
+        let retention_key = key.name("retention");
+        let retention = raw.retention.as_deref().map(values::retention).transpose();
+        let retention = self.findings.take(&retention_key, retention)?;
+        if required_sinks.is_empty() != raw.without_copy {
+            let fault = if raw.without_copy {
+                Fault::new(
+                    "sinks are required, and none is",
+                    "take out `without_copy` or the sinks",
+                )
+            } else {
+                Fault::new(
+                    "what is released would be nowhere else",
+                    "name `required_sinks`, or say `without_copy = true`",
+                )
+            };
+            self.findings.note(&retention_key, fault);
+        }
+        Some(Release { retention, required_sinks, without_copy: raw.without_copy })
     }
 
     fn watch(&mut self, raw: RawWatch, key: &Key) -> Watch {

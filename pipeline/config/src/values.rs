@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use syscalls::x86_64::Sysno;
 
 use crate::fault::Fault;
-use crate::limits::{EXECUTABLE_BYTES_MAX, NAME_BYTES_MAX, SOCKET_BYTES_MAX};
+use crate::limits::{DISK_BYTES_MIN, EXECUTABLE_BYTES_MAX, NAME_BYTES_MAX, SOCKET_BYTES_MAX};
 use crate::nearest::nearest;
 
 /// Longest path, in bytes: `PATH_MAX` with its end.
@@ -207,6 +208,37 @@ pub(crate) fn ring_bytes(bytes: u32) -> Result<u32, Fault> {
         format!("{bytes} is no power of two"),
         format!("use {below} or {}: the kernel takes no other ring", below.saturating_mul(2)),
     ))
+}
+
+pub(crate) fn disk_bytes(bytes: u64) -> Result<Option<u64>, Fault> {
+    if bytes == 0 || bytes >= DISK_BYTES_MIN {
+        return Ok(Some(bytes).filter(|bytes| *bytes > 0));
+    }
+    Err(Fault::new(
+        format!("{bytes} bytes are too few for a ledger"),
+        format!("use at least {DISK_BYTES_MIN}, or 0 for no limit"),
+    ))
+}
+
+/// Sinks that a ledger can have, as the settings name them.
+const SINKS: [&str; 1] = ["mirror"];
+
+pub(crate) fn sink(name: &str) -> Result<String, Fault> {
+    if SINKS.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    let what = format!("`{name}` is no sink that a ledger can have");
+    Err(Fault::new(what, format!("use one of `{}`", SINKS.join("`, `"))))
+}
+
+/// A duration of fixed length: months and years have none.
+pub(crate) fn retention(text: &str) -> Result<SignedDuration, Fault> {
+    let span = text.parse::<Span>().ok();
+    let fixed = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    fixed.filter(SignedDuration::is_positive).ok_or_else(|| {
+        let what = format!("`{text}` is no duration of days, hours, minutes and seconds");
+        Fault::new(what, "write it as in `P7D` or `PT12H`; six years are `P2192D`")
+    })
 }
 
 pub(crate) fn listen(text: &str) -> Result<SocketAddr, Fault> {

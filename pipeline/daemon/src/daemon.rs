@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use graven_capture::{Tier, probe};
-use graven_config::{Config, Ledger, Worm};
+use graven_config::{Config, Ledger, Release, Worm};
 use graven_ledger::Paths;
 use graven_record::Value;
 use graven_stages::{Agents, KernelSource, clock};
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::control::{Order, Server};
 use crate::ring_thread::{RingThread, cgroup_lookup};
 use crate::tenant::Tenant;
-use crate::warden::{self, Hold, WormState};
+use crate::warden::{self, Hold, Wish, WormState};
 use crate::watcher::{Post, Watcher};
 use crate::{metrics, privileges};
 use clients::Clients;
@@ -163,8 +163,12 @@ impl Daemon {
     /// Starts the warden, while there are the rights that it needs.
     fn hold_ledgers(&mut self) -> anyhow::Result<()> {
         let ledgers = &self.config.ledgers;
-        let paths: Vec<_> = ledgers.iter().map(|it| (Paths::new(&it.dir), it.worm)).collect();
-        let holds = warden::hold(&paths)?;
+        let wish = |it: &Ledger| Wish {
+            paths: Paths::new(&it.dir),
+            worm: it.worm,
+            retention_s: it.release.as_ref().map(Release::retention_s),
+        };
+        let holds = warden::hold(&ledgers.iter().map(wish).collect::<Vec<_>>())?;
         self.holds = ledgers.iter().map(|it| it.dir.clone()).zip(holds).collect();
         Ok(())
     }
@@ -242,6 +246,7 @@ impl Daemon {
         if let Some(watcher) = &mut self.watcher {
             watcher.dismiss(name)?;
         }
+        tenant.last_call();
         let emptied = match ring {
             Some(ring) => ring.thread.stop().await,
             None => Ok(()),
@@ -282,6 +287,8 @@ impl Daemon {
     /// Has the clients end their commands while these are still recorded.
     async fn see_clients_off(&mut self, ordered: &mut mpsc::Receiver<Order>) {
         self.stopping = true;
+        // Their commands end when all that was recorded of them is durable.
+        self.posts.values().for_each(|post| post.tenant.last_call());
         self.warn_clients();
         for patience in [CLIENTS, CLIENTS_KILLED] {
             let deadline = tokio::time::Instant::now() + patience;

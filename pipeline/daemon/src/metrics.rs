@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use graven_stages::{Figures, Latency, SinkFigures, StageFigures};
+use graven_stages::{Figures, Latency, SinkFigures, StageFigures, Standing};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -221,6 +221,36 @@ static LEDGER: &[Family<Figures>] = &[
     }),
     counter("intake_waited", SECONDS, "Time that sources have waited for room.", |it| {
         it.intake.waited_us as f64 / 1e6
+    }),
+    gauge("ledger_used", BYTES, "Bytes that the ledger's directory holds.", |it| {
+        it.disk.used_bytes as f64
+    }),
+    gauge("ledger_budget", BYTES, "Bytes that it may hold; 0 where that is not limited.", |it| {
+        it.disk.bytes_max.unwrap_or_default() as f64
+    }),
+    gauge(
+        "ledger_free_min",
+        BYTES,
+        "Bytes that are to stay free on its disk; 0: no limit.",
+        |it| it.disk.free_bytes_min.unwrap_or_default() as f64,
+    ),
+    gauge("ledger_budget_slowed", None, "Whether sources are slowed down by the budget.", |it| {
+        flag(it.disk.standing == Standing::Slowed)
+    }),
+    gauge("ledger_budget_reached", None, "Whether sources are stopped by the budget.", |it| {
+        flag(it.disk.standing == Standing::Reached)
+    }),
+    counter("ledger_released_segments", None, "Segments released.", |it| {
+        it.release.segments as f64
+    }),
+    gauge(
+        "ledger_release_failed",
+        None,
+        "Whether a release has failed and is to be tried again.",
+        |it| flag(it.release.failure.is_some()),
+    ),
+    counter("ledger_budget_waited", SECONDS, "Time that sources have waited for disk.", |it| {
+        it.disk.waited_us as f64 / 1e6
     }),
     gauge("clock_synchronised", None, "Whether the kernel calls the clock synchronised.", |it| {
         flag(it.clock.synchronised)

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use graven_config::Ledger;
+use graven_config::{Budget, Ledger};
 use graven_ledger::{LedgerError, OpenedLedger};
 use graven_record::event::Admission;
 use graven_record::{Origin, Value};
 use graven_sink::Sink;
 use graven_sink_file::FileSink;
-use graven_stages::{Counters, Intake, Observer, OwnBody, OwnRecord, clock};
+use graven_stages::{
+    Counters, DiskLimits, Intake, Observer, OwnBody, OwnRecord, ReleasePolicy, clock,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -43,6 +45,8 @@ struct Life {
     /// Why no graph is at work; `None` where one is.
     down: Mutex<Option<String>>,
     last: Mutex<Option<Observer>>,
+    /// What the ledger may use of its disk; changed without a new graph.
+    disk: Mutex<DiskLimits>,
     /// What is on record of the configuration in force; each run begins with it.
     news: Mutex<Value>,
     /// What holds its sealed segments.
@@ -82,6 +86,7 @@ impl Tenant {
             rebuilds: AtomicU64::new(0),
             down: Mutex::new(None),
             last: Mutex::new(None),
+            disk: Mutex::new(limits(&settings)),
             news: Mutex::new(news),
             hold,
             door: watch::channel(None).0,
@@ -102,6 +107,7 @@ impl Tenant {
             at_work.end().await?;
         }
         let before = std::mem::replace(&mut *lock(&self.life.news), news);
+        *lock(&self.life.disk) = limits(&settings);
         match begin(&settings, &self.tiers, &self.life) {
             Ok((origin, at_work)) => {
                 (self.settings, self.origin, self.at_work) = (settings, origin, Some(at_work));
@@ -109,6 +115,7 @@ impl Tenant {
             }
             Err(failure) => {
                 *lock(&self.life.news) = before;
+                *lock(&self.life.disk) = limits(&self.settings);
                 let (_, at_work) = begin(&self.settings, &self.tiers, &self.life)
                     .context("the ledger could not be taken up again")?;
                 self.at_work = Some(at_work);
@@ -129,9 +136,28 @@ impl Tenant {
         Some(Door { intake, counters, admission: Arc::new(Admission { payload_fields }) })
     }
 
+    /// Goes on under other settings with the same graph.
+    pub(crate) async fn adapt(&mut self, settings: Ledger, news: Value) {
+        let limits = limits(&settings);
+        *lock(&self.life.disk) = limits;
+        if let Some(running) = &*self.life.door.borrow() {
+            running.intake.disk().limit(limits);
+        }
+        self.settings = settings;
+        self.announce(news).await;
+    }
+
+    /// Takes in what the kernel has recorded already, though the ledger's budget of disk be reached: what is left
+    /// in the ring at the end would be lost.
+    pub(crate) fn last_call(&self) {
+        if let Some(running) = &*self.life.door.borrow() {
+            running.intake.disk().last_call();
+        }
+    }
+
     /// Puts the configuration that is in force from now on on record; where it is down, its next run begins
     /// with that.
-    pub(crate) async fn announce(&self, news: Value) {
+    async fn announce(&self, news: Value) {
         let record = applied(&self.origin, news.clone());
         *lock(&self.life.news) = news;
         let Some(running) = self.life.door.borrow().clone() else { return };
@@ -223,6 +249,20 @@ pub fn sinks(mirror: Option<&Path>) -> anyhow::Result<Vec<Box<dyn Sink>>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When its segments are released. The settings' names of sinks are those in [`sinks`].
+fn release(settings: &Ledger) -> Option<ReleasePolicy> {
+    let release = settings.release.as_ref()?;
+    let mirror = settings.mirror.as_deref().filter(|_| !release.required_sinks.is_empty());
+    let sinks = mirror.map(FileSink::name_of).into_iter().collect();
+    Some(ReleasePolicy { retention_s: release.retention_s(), sinks })
+}
+
+/// What the settings allow of the disk.
+fn limits(settings: &Ledger) -> DiskLimits {
+    let Budget { bytes_max, free_bytes_min, .. } = settings.budget;
+    DiskLimits { bytes_max, free_bytes_min }
 }
 
 /// The record that says which configuration is in force.

@@ -199,6 +199,23 @@ impl Protection for Hold {
     fn close(&self, first: u64) {
         self.give(Order::Close, first);
     }
+
+    fn release(&self, first: u64) -> io::Result<()> {
+        self.by
+            .as_ref()
+            .map_or(Ok(()), |(warden, ledger)| warden.order(Order::Release, *ledger, first))
+    }
+}
+
+/// A ledger that is to be held.
+#[derive(Debug)]
+pub struct Wish {
+    /// Where it is.
+    pub paths: Paths,
+    /// Whether it must be.
+    pub worm: Worm,
+    /// Seconds after which a closed segment may be let go; `None`: never.
+    pub retention_s: Option<u64>,
 }
 
 /// Finds out which ledgers can be held, and starts one warden for them; it is to be called while the right to do so is
@@ -207,10 +224,10 @@ impl Protection for Hold {
 /// # Errors
 ///
 /// If a ledger is required to be held and cannot be, or the warden cannot be started.
-pub fn hold(ledgers: &[(Paths, Worm)]) -> anyhow::Result<Vec<Hold>> {
+pub fn hold(ledgers: &[Wish]) -> anyhow::Result<Vec<Hold>> {
     let mut wards = Vec::new();
     let mut states = Vec::new();
-    for (paths, worm) in ledgers {
+    for Wish { paths, worm, retention_s } in ledgers {
         if *worm == Worm::Off {
             states.push(WormState::Off);
             continue;
@@ -220,7 +237,7 @@ pub fn hold(ledgers: &[(Paths, Worm)]) -> anyhow::Result<Vec<Hold>> {
             Ok(()) => {
                 // Absolute, since the warden works elsewhere.
                 let segments = segments.canonicalize()?;
-                wards.push(Ward { segments, retention_s: None });
+                wards.push(Ward { segments, retention_s: *retention_s });
                 WormState::Held
             }
             Err(why) if *worm == Worm::Required => bail!(

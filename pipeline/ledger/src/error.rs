@@ -40,6 +40,17 @@ pub enum LedgerError {
         /// Records that stand.
         standing: u64,
     },
+    /// The record does not stand in the ledger any more.
+    #[error(
+        "record {record} is not in the ledger any more: its records begin with {begins}; `graven verify` tells \
+         whether those before were released"
+    )]
+    Released {
+        /// Leaf index of the record.
+        record: u64,
+        /// Leaf index of the first record that stands.
+        begins: u64,
+    },
     /// Another process writes this ledger.
     #[error("{} is in use by another process: wait for it to end, or stop it", .0.display())]
     InUse(PathBuf),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,13 @@ pub trait Protection: fmt::Debug + Send + Sync {
 
     /// From now on the segment can be read alone.
     fn close(&self, first: u64);
+
+    /// From now on the segment can be removed.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not let go.
+    fn release(&self, first: u64) -> io::Result<()>;
 }
 
 /// Follows the newest checkpoint: the segment that holds its last record can be appended to, those before it are

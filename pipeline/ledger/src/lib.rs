@@ -19,10 +19,12 @@ mod paths;
 pub mod proof;
 mod reader;
 mod recovery;
+mod release;
 mod segment;
 mod signer;
 mod tiles;
 mod tree;
+mod usage;
 
 pub use blocks::BlockWriter;
 pub use chain::{BLOCK_RECORDS_MAX, Chain, ChainError, Lines, Receipt, Run, Step};
@@ -39,11 +41,16 @@ pub use note::{
     open_checkpoint, open_signed,
 };
 pub use paths::Paths;
-pub use reader::{Found, SegmentCursor, find, look};
+pub use reader::{Found, SegmentCursor, begins, find, look};
 pub use recovery::{
     Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open, open_on,
+};
+pub use release::{
+    Contents, Oldest, RELEASED, Release, begin_release, newest_release, oldest, release,
+    release_detail,
 };
 pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
 pub use signer::{Signer, SignerState};
 pub use tiles::{TILE_HASHES, TileReader};
 pub use tree::{Frontier, Leaves};
+pub use usage::{block_bytes, used_bytes};

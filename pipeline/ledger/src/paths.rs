@@ -82,6 +82,12 @@ impl Paths {
         self.dir.join("checkpoint")
     }
 
+    /// `releasing`
+    #[must_use]
+    pub fn releasing(&self) -> PathBuf {
+        self.dir.join("releasing")
+    }
+
     /// `torn/`
     #[must_use]
     pub fn torn(&self) -> PathBuf {

@@ -35,7 +35,16 @@ pub fn look(dir: &Path) -> Result<Paths, LedgerError> {
     }
 }
 
-/// Finds record `seq`; `None` where the ledger ends before it. Cost: reads one segment up to it.
+/// Leaf index of the first record that stands: those before were released.
+///
+/// # Errors
+///
+/// [`LedgerError::Io`]
+pub fn begins(paths: &Paths) -> Result<u64, LedgerError> {
+    Ok(list_segments(paths)?.first().map_or(0, |segment| segment.first))
+}
+
+/// Finds record `seq`; `None` where the ledger ends before it, or begins behind it. Cost: reads one segment up to it.
 ///
 /// # Errors
 ///
@@ -101,7 +110,8 @@ impl SegmentCursor {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Io`]; [`LedgerError::Corrupt`] where a record below `end` is missing.
+    /// [`LedgerError::Io`]; [`LedgerError::Released`] where the ledger begins later; [`LedgerError::Corrupt`]
+    /// where a record below `end` is missing.
     pub fn read(&mut self, end: u64, bytes_max: usize) -> Result<(u64, Vec<u8>), LedgerError> {
         let first = self.next;
         let mut bytes = Vec::new();
@@ -128,10 +138,10 @@ impl SegmentCursor {
         let dir = self.paths.segments();
         let (later, earlier): (Vec<_>, Vec<_>) =
             list_segments(&self.paths)?.into_iter().partition(|it| it.first > self.next);
-        let segment = earlier
-            .into_iter()
-            .next_back()
-            .ok_or_else(|| missing(&dir, self.next, "no segment holds the record"))?;
+        let segment = earlier.into_iter().next_back().ok_or_else(|| match later.first() {
+            Some(first) => LedgerError::Released { record: self.next, begins: first.first },
+            None => missing(&dir, self.next, "no segment holds the record"),
+        })?;
         let end = later.first().map_or(u64::MAX, |it| it.first);
         let at_byte = find(&self.paths, self.next)?.map_or(0, |found| found.at_byte);
         let mut file = File::open(&segment.path).map_err(LedgerError::io("open", &segment.path))?;

@@ -39,6 +39,8 @@ pub struct OpenedLedger {
     pub recovered: Option<Recovered>,
     /// Latest time in the last record, where that is not `pipeline.stopped`: since then, silence.
     pub silent_since: Option<Timestamp>,
+    /// What holds its sealed segments, if anything does.
+    pub protection: Option<Arc<dyn Protection>>,
     /// Held while the parts are in use.
     pub lock: WriterLock,
 }
@@ -50,6 +52,7 @@ impl OpenedLedger {
     ///
     /// [`LedgerError::Io`] if they cannot be listed.
     pub fn hold(&mut self, protection: Arc<dyn Protection>) -> Result<(), LedgerError> {
+        self.protection = Some(Arc::clone(&protection));
         self.blocks.hold(protection, self.chain.size())
     }
 }
@@ -187,6 +190,7 @@ impl Recovery {
             }),
             silent_since,
             chain,
+            protection: None,
             lock,
         })
     }

@@ -27,6 +27,11 @@ fn level_hashes(size: u64, level: u32) -> u64 {
     size.checked_shr(level * TILE_BITS).unwrap_or(0)
 }
 
+/// Bytes of the tiles of a tree of `size` leaves.
+pub(crate) fn tile_bytes(size: u64) -> u64 {
+    (0..LEVELS).map(|level| level_hashes(size, level) * HASH_BYTES).sum()
+}
+
 /// Appends hashes to the tiles.
 #[derive(Debug)]
 pub(crate) struct TileWriter {

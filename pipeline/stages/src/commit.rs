@@ -9,6 +9,7 @@ use graven_sink::CommittedBatch;
 use crate::batch::{Durable, Sequenced};
 use crate::clock;
 use crate::counters::Counters;
+use crate::disk_budget::DiskBudget;
 use crate::stage::StageError;
 use crate::window::WindowWriter;
 
@@ -24,6 +25,8 @@ pub(crate) struct Committer {
     /// `None` where no sink reads along.
     pub(crate) window: Option<WindowWriter>,
     pub(crate) counters: Arc<Counters>,
+    /// Told what is written.
+    pub(crate) disk: DiskBudget,
     /// Held while segments are written.
     pub(crate) lock: WriterLock,
 }
@@ -57,6 +60,7 @@ impl Committer {
             self.segments.append(lines)?;
             bytes += lines.bytes.len() as u64;
         }
+        self.disk.add(bytes);
         Ok(bytes)
     }
 

@@ -147,6 +147,8 @@ impl Counters {
 pub(crate) struct SinkMeter {
     name: String,
     cursor: AtomicU64,
+    /// Records that the destination has taken or compared in this run, and those before them.
+    holds: AtomicU64,
     /// When the sink last held everything durable, on `CLOCK_MONOTONIC`.
     whole_ns: AtomicU64,
     failure: Mutex<Option<String>>,
@@ -157,6 +159,7 @@ impl SinkMeter {
         Self {
             name: name.to_owned(),
             cursor: AtomicU64::new(0),
+            holds: AtomicU64::new(0),
             whole_ns: AtomicU64::new(clock::mono_ns()),
             failure: Mutex::default(),
         }
@@ -167,6 +170,22 @@ impl SinkMeter {
         if cursor >= durable {
             self.whole_ns.store(clock::mono_ns(), Ordering::Relaxed);
         }
+    }
+
+    /// The same, after the destination has answered to records of this ledger.
+    pub(crate) fn taken(&self, cursor: u64, durable: u64) {
+        self.holds.store(cursor, Ordering::Relaxed);
+        self.reached(cursor, durable);
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Records that the destination is known to hold; 0 once it has failed.
+    pub(crate) fn holds(&self) -> u64 {
+        let failed = self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if failed { 0 } else { self.holds.load(Ordering::Relaxed) }
     }
 
     pub(crate) fn failed(&self, failure: &str) {

@@ -87,7 +87,7 @@ async fn follow(
                 None => read_segments(&mut segments, paths, *cursor, durable)?,
             };
             *cursor = append(sink, &batch, &window).await?;
-            meter.reached(*cursor, durable);
+            meter.taken(*cursor, durable);
         }
         if draining {
             return Ok(());

@@ -3,6 +3,8 @@
 use graven_record::Value;
 use serde::{Deserialize, Serialize};
 
+use crate::disk_budget::Standing;
+
 /// A run's figures at one moment. Counts are since the run's start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
@@ -24,6 +26,10 @@ pub struct Figures {
     pub gaps: u64,
     /// Milliseconds since the newest heartbeat.
     pub heartbeat_age_ms: u64,
+    /// What the ledger holds on disk.
+    pub disk: DiskFigures,
+    /// What was released of it.
+    pub release: ReleaseFigures,
     /// What is inside the graph.
     pub intake: IntakeFigures,
     /// Each stage, in the order of the graph.
@@ -47,6 +53,32 @@ pub struct IntakeFigures {
     pub max_bytes: u64,
     /// Microseconds that sources have waited for room.
     pub waited_us: u64,
+}
+
+/// The budget of disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskFigures {
+    /// Bytes that the ledger's directory may hold; `None` where that is not limited.
+    pub bytes_max: Option<u64>,
+    /// Bytes that are to stay free on its file system; `None` where that is not limited.
+    pub free_bytes_min: Option<u64>,
+    /// Bytes that the directory holds.
+    pub used_bytes: u64,
+    /// How the one stands to the other.
+    pub standing: Standing,
+    /// Microseconds that sources were slowed down or stopped.
+    pub waited_us: u64,
+}
+
+/// What was released in this run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseFigures {
+    /// Segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why no more are, where a release has failed; it is tried again.
+    pub failure: Option<String>,
 }
 
 /// What one stage has handed on.

@@ -6,7 +6,7 @@ use std::thread;
 
 use actix::prelude::*;
 use crossbeam_channel::bounded;
-use graven_ledger::{BlockHeader, OpenedLedger, Recovered, Run};
+use graven_ledger::{BlockHeader, OpenedLedger, Paths, Recovered, Run, SEGMENT_BYTES_MAX};
 use graven_record::{Canonical as _, Gap, Value, sha256};
 use graven_sink::Sink;
 use tokio::sync::oneshot;
@@ -16,14 +16,17 @@ use crate::budget::{ByteBudget, Closed};
 use crate::clock::{self, Clock};
 use crate::commit::Committer;
 use crate::counters::{Counters, Losses, SinkMeter};
+use crate::disk_budget::{DiskBudget, DiskLimits};
 use crate::facts::{self, Namespaces};
 use crate::fanout::{SinkReport, deliver};
 use crate::heartbeat::Heartbeat;
 use crate::intake::{Intake, QUEUE_BATCHES};
+use crate::keeper::{Keeper, KeeperThread};
 use crate::kernel::gap_record;
 use crate::left_out::CallCounts;
 use crate::normalize::Normalizer;
 use crate::observe::Observer;
+use crate::release::{ReleaseMeter, ReleasePolicy, Releaser};
 use crate::seal::Sealer;
 use crate::sequence::{BLOCK_MS_MAX, Sequencer};
 use crate::stage::{Stage, StageEnded, StageError};
@@ -47,6 +50,12 @@ pub struct PipelineOptions {
     pub block_ms_max: u64,
     /// Seconds between two heartbeats. Default [`HEARTBEAT_S`].
     pub heartbeat_s: u64,
+    /// What the ledger may use of its disk. Default: all of it.
+    pub disk: DiskLimits,
+    /// Size at which a segment is closed, in bytes. Default [`SEGMENT_BYTES_MAX`].
+    pub segment_bytes_max: u64,
+    /// When old segments are released. Default: never.
+    pub release: Option<ReleasePolicy>,
 }
 
 impl Default for PipelineOptions {
@@ -56,6 +65,9 @@ impl Default for PipelineOptions {
             normalizers: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             block_ms_max: BLOCK_MS_MAX,
             heartbeat_s: HEARTBEAT_S,
+            disk: DiskLimits::default(),
+            segment_bytes_max: SEGMENT_BYTES_MAX,
+            release: None,
         }
     }
 }
@@ -80,6 +92,7 @@ pub struct Pipeline {
     losses: Losses,
     run: Arc<Run>,
     heartbeat: Addr<Heartbeat>,
+    keeper: Option<KeeperThread>,
     ended: oneshot::Receiver<Outcome>,
     failure: Option<PipelineError>,
     sinks: Vec<oneshot::Receiver<SinkReport>>,
@@ -138,7 +151,9 @@ impl Pipeline {
     ) -> Self {
         let counters = Arc::new(Counters::over(ledger.chain.size()));
         let (run, clock) = (Arc::new(run), Arc::<Clock>::default());
-        let (intake, jobs, order) = Intake::new(ByteBudget::new(options.budget_bytes));
+        let disk = DiskBudget::new(used_bytes(&ledger.paths), options.disk);
+        let (intake, jobs, order) =
+            Intake::new(ByteBudget::new(options.budget_bytes), disk.clone());
         let first = first_records(&ledger, &run, tiers, options);
         let (to_commit, sequenced) = bounded(QUEUE_BATCHES);
         let (to_seal, durable) = bounded(QUEUE_BATCHES);
@@ -166,37 +181,23 @@ impl Pipeline {
             left_out: CallCounts::new(),
         };
         let group_commit = Committer {
-            segments: ledger.segments,
+            segments: ledger.segments.with_bytes_max(options.segment_bytes_max),
             sequenced,
             sealer: to_seal,
             window: (!sinks.is_empty()).then_some(writer),
             counters: Arc::clone(&counters),
+            disk: disk.clone(),
             lock: ledger.lock,
         };
-        let seal = Sealer { blocks: ledger.blocks, durable, counters: Arc::clone(&counters) };
+        let seal = Sealer {
+            blocks: ledger.blocks,
+            durable,
+            counters: Arc::clone(&counters),
+            disk: disk.clone(),
+        };
 
-        let (outcome, ended) = oneshot::channel();
-        let graph = Graph {
-            intake: intake.clone(),
-            running: options.normalizers.max(1) + 3,
-            failure: None,
-            outcome: Some(outcome),
-        }
-        .start()
-        .recipient();
-        for _ in 0..options.normalizers.max(1) {
-            let normalizer = normalizer.clone();
-            Stage::new("normalize", graph.clone(), move || {
-                normalizer.run();
-                Ok(())
-            })
-            .start();
-        }
-        // The stages alone hold the receiving ends: when they go, their neighbours notice.
-        drop(normalizer);
-        Stage::new("sequence", graph.clone(), move || sequence.run()).start();
-        Stage::new("commit", graph.clone(), move || group_commit.run()).start();
-        Stage::new("seal", graph, move || seal.run()).start();
+        let stages = (sequence, group_commit, seal);
+        let ended = run_stages(&intake, options.normalizers.max(1), normalizer, stages);
 
         if let Err(Closed) = intake.record(first) {
             tracing::debug!("the graph ended before its first record");
@@ -208,6 +209,7 @@ impl Pipeline {
             clock,
             losses: losses.clone(),
             sinks: sink_meters.into(),
+            releases: ReleaseMeter::default(),
         };
         let heartbeat = Heartbeat {
             observer: observer.clone(),
@@ -215,7 +217,26 @@ impl Pipeline {
             every_s: options.heartbeat_s,
         }
         .start();
-        Self { intake, counters, losses, run, heartbeat, ended, failure: None, sinks, observer }
+        let releaser = Releaser::new(
+            ledger.paths.clone(),
+            Arc::clone(&run),
+            observer.clone(),
+            options.release.clone(),
+            ledger.protection,
+        );
+        let keeper = Keeper::new(ledger.paths, &run, &observer, releaser).start();
+        Self {
+            intake,
+            counters,
+            losses,
+            run,
+            heartbeat,
+            keeper,
+            ended,
+            failure: None,
+            sinks,
+            observer,
+        }
     }
 
     /// The door for batches.
@@ -270,8 +291,12 @@ impl Pipeline {
         if self.heartbeat.send(crate::heartbeat::Stop).await.is_err() {
             tracing::debug!("the heartbeat had stopped already");
         }
-        let intake = self.intake.clone();
-        drop(tokio::task::spawn_blocking(move || intake.close_behind(stopped)).await);
+        let (intake, keeper) = (self.intake.clone(), self.keeper);
+        let close = move || {
+            keeper.into_iter().for_each(KeeperThread::end);
+            intake.close_behind(stopped);
+        };
+        drop(tokio::task::spawn_blocking(close).await);
         match self.failure {
             Some(failure) => return Err(failure),
             None => outcome_of(self.ended.await)?,
@@ -289,11 +314,51 @@ impl Pipeline {
     }
 }
 
+/// What the ledger holds before it grows. Where that cannot be measured, the stages meet the same fault.
+fn used_bytes(paths: &Paths) -> u64 {
+    graven_ledger::used_bytes(paths).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what the ledger holds is not known");
+        0
+    })
+}
+
+/// Starts the threads of all stages, and what watches over them; gives where their end is told.
+fn run_stages(
+    intake: &Intake,
+    normalizers: usize,
+    normalizer: Normalizer,
+    (sequence, group_commit, seal): (Sequencer, Committer, Sealer),
+) -> oneshot::Receiver<Outcome> {
+    let (outcome, ended) = oneshot::channel();
+    let graph = Graph {
+        intake: intake.clone(),
+        running: normalizers + 3,
+        failure: None,
+        outcome: Some(outcome),
+    }
+    .start()
+    .recipient();
+    for _ in 0..normalizers {
+        let normalizer = normalizer.clone();
+        Stage::new("normalize", graph.clone(), move || {
+            normalizer.run();
+            Ok(())
+        })
+        .start();
+    }
+    // The stages alone hold the receiving ends: when they go, their neighbours notice.
+    drop(normalizer);
+    Stage::new("sequence", graph.clone(), move || sequence.run()).start();
+    Stage::new("commit", graph.clone(), move || group_commit.run()).start();
+    Stage::new("seal", graph, move || seal.run()).start();
+    ended
+}
+
 /// Gives a sink an arbiter of its own and follows the ledger for it there.
 fn fan_out(
     sink: Box<dyn Sink>,
     window: crate::window::Window,
-    paths: graven_ledger::Paths,
+    paths: Paths,
 ) -> (Arc<SinkMeter>, oneshot::Receiver<SinkReport>) {
     let (sender, report) = oneshot::channel();
     let meter = Arc::new(SinkMeter::new(sink.name()));

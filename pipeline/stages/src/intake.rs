@@ -6,7 +6,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 
 use crate::batch::{Acknowledgement, Job, Normalized, OwnRecord, Raw, Ticket};
-use crate::budget::{ByteBudget, Closed};
+use crate::budget::{ByteBudget, Closed, Permit};
+use crate::disk_budget::DiskBudget;
 
 /// Batches that may wait between two stages. Their bytes are bounded by the budget; this bounds
 /// their number.
@@ -16,6 +17,7 @@ pub(crate) const QUEUE_BATCHES: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Intake {
     budget: ByteBudget,
+    disk: DiskBudget,
     queues: Arc<Mutex<Option<Queues>>>,
 }
 
@@ -37,11 +39,14 @@ impl Queues {
 }
 
 impl Intake {
-    pub(crate) fn new(budget: ByteBudget) -> (Self, Receiver<Job>, Receiver<Receiver<Normalized>>) {
+    pub(crate) fn new(
+        budget: ByteBudget,
+        disk: DiskBudget,
+    ) -> (Self, Receiver<Job>, Receiver<Receiver<Normalized>>) {
         let (jobs, jobs_out) = bounded(QUEUE_BATCHES);
         let (order, order_out) = bounded(QUEUE_BATCHES);
         let queues = Arc::new(Mutex::new(Some(Queues { jobs, order })));
-        (Self { budget, queues }, jobs_out, order_out)
+        (Self { budget, disk, queues }, jobs_out, order_out)
     }
 
     /// Takes a batch in, waiting for room.
@@ -86,13 +91,24 @@ impl Intake {
         self.submit_acknowledged(Raw::Own(Vec::new()))
     }
 
-    /// Takes a batch in, waiting for room; gives it back once the graph drains or has failed.
+    /// Takes a batch in, waiting for room in memory; gives it back once the graph drains or has failed, and
+    /// where the kernel's records have to wait for room on the disk.
     ///
     /// # Errors
     ///
     /// The batch.
     pub fn offer(&self, raw: Raw) -> Result<(), Raw> {
+        if matches!(raw, Raw::Kernel(_)) && !self.takes_kernel_records() {
+            return Err(raw);
+        }
         self.give(raw, None)
+    }
+
+    /// False while the kernel's records have to stay in the ring, since the ledger's budget of disk is
+    /// reached.
+    #[must_use]
+    pub fn takes_kernel_records(&self) -> bool {
+        self.disk.takes_kernel_records()
     }
 
     fn enter(&self, raw: Raw, ack: Option<oneshot::Sender<Acknowledgement>>) -> Result<(), Closed> {
@@ -100,7 +116,7 @@ impl Intake {
     }
 
     fn give(&self, raw: Raw, ack: Option<oneshot::Sender<Acknowledgement>>) -> Result<(), Raw> {
-        let Ok(permit) = self.budget.take(raw.bytes_len()) else { return Err(raw) };
+        let Ok(permit) = self.permit(&raw) else { return Err(raw) };
         // Under one lock, so that both queues hold the same order. The sequencer empties `order`
         // whatever happens here, so this waits for no longer than the graph is busy.
         match &*self.queues() {
@@ -109,14 +125,27 @@ impl Intake {
         }
     }
 
+    /// Waits for room. Graven's own records need none on the disk: they have a reserve there.
+    fn permit(&self, raw: &Raw) -> Result<Permit, Closed> {
+        let bytes = raw.bytes_len();
+        match raw {
+            Raw::Own(_) => self.budget.take(bytes),
+            Raw::Kernel(_) => self.disk.enter(&self.budget, bytes, true),
+            Raw::Events(_) | Raw::Drafts(_) => self.disk.enter(&self.budget, bytes, false),
+        }
+    }
+
     /// Closes the door: what is inside drains.
     pub(crate) fn close(&self) {
+        self.disk.close();
         self.budget.close();
         self.queues().take();
     }
 
     /// Closes the door behind `last`: nothing comes in after it. Waits for room.
     pub(crate) fn close_behind(&self, last: OwnRecord) {
+        // Whoever waits for the disk would come behind it.
+        self.disk.close();
         let raw = Raw::Own(vec![last]);
         let permit = self.budget.take(raw.bytes_len());
         let queues = self.queues().take();
@@ -131,10 +160,16 @@ impl Intake {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The budget, for its figures.
+    /// The budget of memory, for its figures.
     #[must_use]
     pub fn budget(&self) -> &ByteBudget {
         &self.budget
+    }
+
+    /// The budget of disk, which may be changed under way.
+    #[must_use]
+    pub fn disk(&self) -> &DiskBudget {
+        &self.disk
     }
 }
 
@@ -158,7 +193,8 @@ mod tests {
     #[test]
     fn nothing_comes_in_behind_the_last_record() {
         for _ in 0..200 {
-            let (intake, jobs, order) = Intake::new(ByteBudget::new(1 << 20));
+            let (intake, jobs, order) =
+                Intake::new(ByteBudget::new(1 << 20), DiskBudget::default());
             let submitters = [0, 1].map(|_| {
                 let intake = intake.clone();
                 thread::spawn(move || while intake.record(vec![own("another")]).is_ok() {})

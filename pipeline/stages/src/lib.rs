@@ -12,6 +12,7 @@ pub mod clock;
 mod commit;
 mod container;
 mod counters;
+mod disk_budget;
 mod facts;
 mod fanout;
 mod figures;
@@ -19,11 +20,14 @@ mod gaps;
 mod graph;
 mod heartbeat;
 mod intake;
+mod keeper;
 mod kernel;
 mod left_out;
 mod meter;
 mod normalize;
 mod observe;
+mod pace;
+mod release;
 mod seal;
 mod sequence;
 mod stage;
@@ -36,15 +40,18 @@ pub use batch::{
 pub use budget::{ByteBudget, Closed, Permit};
 pub use cgroups::CgroupLookup;
 pub use counters::{Counters, Losses};
+pub use disk_budget::{DiskBudget, DiskLimits, Standing};
 pub use facts::{boot_id, host_name, look_at_host};
 pub use fanout::{DeliveryError, SinkReport};
 pub use figures::{
-    ClockFigures, Figures, IntakeFigures, KernelFigures, Latency, SinkFigures, StageFigures,
+    ClockFigures, DiskFigures, Figures, IntakeFigures, KernelFigures, Latency, ReleaseFigures,
+    SinkFigures, StageFigures,
 };
 pub use graph::{BUDGET_BYTES, HEARTBEAT_S, Pipeline, PipelineError, PipelineOptions, Summary};
 pub use intake::Intake;
 pub use kernel::KernelSource;
 pub use left_out::Span;
 pub use observe::Observer;
+pub use release::ReleasePolicy;
 pub use sequence::BLOCK_MS_MAX;
 pub use stage::StageError;

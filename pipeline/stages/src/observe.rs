@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Losses, SinkMeter};
 use crate::figures::{ClockFigures, Figures, IntakeFigures};
 use crate::intake::Intake;
+use crate::release::ReleaseMeter;
 
 /// Sees how a run is doing.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub struct Observer {
     pub(crate) clock: Arc<Clock>,
     pub(crate) losses: Losses,
     pub(crate) sinks: Arc<[Arc<SinkMeter>]>,
+    pub(crate) releases: ReleaseMeter,
 }
 
 impl Observer {
@@ -35,6 +37,8 @@ impl Observer {
             rejected: counters.rejections(),
             gaps: counters.gaps(),
             heartbeat_age_ms: counters.heartbeat_age_ms(),
+            disk: intake.disk().figures(),
+            release: self.releases.figures(),
             intake: IntakeFigures {
                 used_bytes: budget.used() as u64,
                 max_bytes: budget.max() as u64,
@@ -86,17 +90,19 @@ mod tests {
 
     use super::*;
     use crate::budget::ByteBudget;
+    use crate::disk_budget::DiskBudget;
     use crate::figures::KernelFigures;
 
     #[test]
     fn what_the_kernel_has_counted_is_seen() {
-        let (intake, _jobs, _order) = Intake::new(ByteBudget::new(1));
+        let (intake, _jobs, _order) = Intake::new(ByteBudget::new(1), DiskBudget::default());
         let observer = Observer {
             intake,
             counters: Arc::default(),
             clock: Arc::default(),
             losses: Losses::default(),
             sinks: Arc::default(),
+            releases: ReleaseMeter::default(),
         };
         let losses = |observer: &Observer| {
             let json = observer.to_value().to_canonical();

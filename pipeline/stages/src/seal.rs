@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use graven_ledger::BlockWriter;
+use graven_ledger::{BlockWriter, block_bytes};
 
 use crate::batch::Durable;
 use crate::clock;
 use crate::counters::Counters;
+use crate::disk_budget::DiskBudget;
 use crate::stage::StageError;
 
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Sealer {
     pub(crate) blocks: BlockWriter,
     pub(crate) durable: Receiver<Durable>,
     pub(crate) counters: Arc<Counters>,
+    /// Told what is written.
+    pub(crate) disk: DiskBudget,
 }
 
 impl Sealer {
@@ -30,6 +33,7 @@ impl Sealer {
                 Durable::Block(header) => {
                     let header = self.blocks.seal(*header, clock::unix_s())?;
                     tracing::debug!(height = header.height, size = header.size, "sealed a block");
+                    self.disk.add(block_bytes(&header));
                     self.counters.sealed(header);
                 }
             }

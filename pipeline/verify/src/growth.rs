@@ -33,6 +33,8 @@ pub(crate) struct Growth<'a> {
     tree: Option<Frontier>,
     /// Records settled.
     pub(crate) size: u64,
+    /// Records below this are not there to be read, and may not have to be.
+    pub(crate) released: u64,
     /// Leaf hash of the last one, where it is known.
     pub(crate) head: Option<Hash>,
     block: Option<Block>,
@@ -61,6 +63,7 @@ impl<'a> Growth<'a> {
             tiles,
             tree: Some(Frontier::default()),
             size: 0,
+            released: 0,
             head: Some(genesis),
             block: None,
             height: 0,
@@ -126,7 +129,12 @@ impl<'a> Growth<'a> {
             findings.fault(FaultKind::BlockBoundary, at, sentence);
         }
         if let Some(block) = &mut self.block {
-            grow_block(block, leaf, facts.filter(|_| !doubtful), at, findings);
+            if seq < self.released {
+                block.released = true;
+                block.add_leaf(leaf);
+            } else {
+                grow_block(block, leaf, facts.filter(|_| !doubtful), at, findings);
+            }
         }
         if let Some(tree) = &mut self.tree {
             let mut roots = Vec::new();

@@ -17,6 +17,7 @@ mod line;
 mod missing;
 mod pipeline;
 mod progress;
+mod released;
 mod report;
 pub mod screen;
 mod segments;
@@ -33,7 +34,8 @@ pub use error::VerifyError;
 pub use missing::Missing;
 pub use progress::{Bar, Progress};
 pub use report::{
-    ActionCount, Checks, Fault, FaultKind, Kinds, NewestCheckpoint, Note, NoteKind, Report, Verdict,
+    ActionCount, Checks, Fault, FaultKind, Kinds, NewestCheckpoint, Note, NoteKind, Released,
+    Report, Verdict,
 };
 pub use trust::Trust;
 pub use verify::verify;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use graven_ledger::{LineError, Members, Placement};
+use graven_ledger::{LineError, Members, Placement, RELEASED, Release};
 use graven_record::{Hash, RECORD_BYTES_MAX, canonical, leaf_hash};
 
 use crate::chunks::Chunk;
@@ -68,6 +68,8 @@ pub(crate) struct Entry {
     pub(crate) created: Option<bool>,
     /// Of a gap: what it says is missing.
     pub(crate) missing: Option<Box<Missing>>,
+    /// Of `segment.released`: what it says.
+    pub(crate) released: Option<Box<Release>>,
     /// What is wrong with its form.
     pub(crate) wrong: Option<Box<str>>,
     /// The first member that is not known.
@@ -130,6 +132,7 @@ impl LineChecker {
             Some(b"\"system\"") => Kind::System,
             _ => Kind::Event,
         };
+        let releases = kind == Kind::System && actions[action] == RELEASED;
         let creates = kind == Kind::System && actions[action] == "ledger.created";
         Ok(Entry {
             placement,
@@ -137,6 +140,7 @@ impl LineChecker {
             action,
             opening: members.detail.filter(|_| placement.opens_block).and_then(opening),
             created: creates.then(|| members.detail == Some(&self.info)),
+            released: members.detail.filter(|_| releases).and_then(Release::parse).map(Box::new),
             missing: members
                 .gap
                 .filter(|_| kind == Kind::Gap)

@@ -196,6 +196,17 @@ pub struct NewestCheckpoint {
     pub size: u64,
 }
 
+/// Records that are not in the ledger any more, as a sealed record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Released {
+    /// Leaf index of the record that says so.
+    pub record: u64,
+    /// How many, from record 0 on.
+    pub records: u64,
+    /// Segments in which they stood.
+    pub segments: u64,
+}
+
 /// Standing records by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "each is named by the kind itself")]
@@ -259,8 +270,11 @@ pub struct Report {
     pub notes_total: u64,
     /// The ledger's name, where it is known.
     pub origin: Option<String>,
-    /// Standing records, sealed or not.
+    /// Records of the ledger, sealed or not, those that were released included.
     pub records: u64,
+    /// What was released of the ledger's beginning; `None` where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<Released>,
     /// Root of the sealed records, as recomputed; `None` where it could not be.
     pub root: Option<Hash>,
     /// Size of the last header: how many records are sealed.

@@ -28,6 +28,7 @@ enum Form {
     IntegerOrNull,
     /// An integer, or as a string a decimal one that is beyond 2^53−1.
     Number,
+    NumberOrNull,
     IntegerOrText,
     Decimal,
     Object,
@@ -87,6 +88,22 @@ const SYSCALL: &[Member] = &[
 const PAYLOAD: &[Member] = &[("after", Form::Object, false), ("before", Form::Object, false)];
 const APPLIED: &[Member] =
     &[("changes", Form::Texts, true), ("file", Form::Text, true), ("sha256", Form::Hash, true)];
+const BUDGET: &[Member] = &[
+    ("bytes_max", Form::NumberOrNull, true),
+    ("free_bytes", Form::Number, true),
+    ("free_bytes_min", Form::NumberOrNull, true),
+    ("used_bytes", Form::Number, true),
+];
+const RELEASED: &[Member] = &[
+    ("bytes", Form::Number, true),
+    ("count", Form::Natural, true),
+    ("first", Form::Natural, true),
+    ("last", Form::Hash, true),
+    ("newest", Form::Time, true),
+    ("segments", Form::Natural, true),
+    ("sha256", Form::Hash, true),
+    ("sinks", Form::Texts, true),
+];
 const OPENED: &[Member] = &[("header", Form::Hash, true), ("height", Form::Natural, true)];
 const COPIED: &[Member] = &[("count", Form::Natural, true), ("first", Form::Natural, true)];
 const DAMAGED: &[Member] = &[
@@ -219,6 +236,12 @@ impl Shape {
                 self.must("detail", it.detail, Form::Members(RECOVERED))?;
             }
             Some("config.applied") => self.must("detail", it.detail, Form::Members(APPLIED))?,
+            Some("budget.reached" | "budget.resumed") => {
+                self.must("detail", it.detail, Form::Members(BUDGET))?;
+            }
+            Some("segment.released") => {
+                self.must("detail", it.detail, Form::Members(RELEASED))?;
+            }
             Some("capture.left_out") => {
                 self.must("detail", it.detail, Form::Members(LEFT_OUT))?;
             }
@@ -344,6 +367,7 @@ fn plain(value: &[u8], form: Form) -> bool {
         Form::Null => is_null,
         Form::IntegerOrNull => is_integer || is_null,
         Form::Number => is_integer || is_decimal(value),
+        Form::NumberOrNull => is_integer || is_decimal(value) || is_null,
         Form::IntegerOrText => is_integer || is_text,
         Form::Decimal => is_decimal(value),
         Form::Object => first == b'{',

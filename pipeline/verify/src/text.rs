@@ -6,7 +6,7 @@ use anstyle::Style;
 use graven_record::Timestamp;
 
 use crate::screen::{BAD, GOOD, STRONG, WEAK, count, number, painted};
-use crate::{Report, Verdict};
+use crate::{Released, Report, Verdict};
 
 /// POSIX seconds as a UTC time, where they lie in this age.
 fn time(unix_s: u64) -> String {
@@ -67,6 +67,15 @@ impl Report {
             number(self.kinds.gap),
             number(self.kinds.system)
         )?;
+        if let Some(Released { record, records, segments }) = self.released {
+            writeln!(
+                f,
+                "  released    records 0 to {}, in {} (record {} says so)",
+                number(records.saturating_sub(1)),
+                count(segments, "segment"),
+                number(record)
+            )?;
+        }
         let width = self.actions.first().map_or(0, |it| number(it.count).len());
         for (index, it) in self.actions.iter().take(5).enumerate() {
             let label = if index == 0 { "actions" } else { "" };

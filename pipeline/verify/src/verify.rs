@@ -21,13 +21,14 @@ use crate::{
 };
 
 /// What a ledger directory holds, its reserved names included.
-const KNOWN_FILES: [&str; 9] = [
+const KNOWN_FILES: [&str; 10] = [
     "ledger.json",
     "lock",
     "segments",
     "blocks.jsonl",
     "tile",
     "checkpoint",
+    "releasing",
     "anchors.jsonl",
     "blobs",
     "torn",
@@ -47,25 +48,46 @@ const OTHER_NAMES_MAX: usize = 5;
 /// it is in the report. Source: `schemas/format.md`, section 8.
 pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Report, VerifyError> {
     let paths = Paths::new(dir);
+    // A writer may release what was about to be read, or before the record that says so was known to be
+    // sealed: then the ledger is read anew.
+    loop {
+        let begins = graven_ledger::begins(&paths).unwrap_or_default();
+        let verified = verify_once(&paths, trust, progress);
+        let moved = || graven_ledger::begins(&paths).is_ok_and(|now| now > begins);
+        let holds = verified.as_ref().is_ok_and(|report| report.verdict != Verdict::Fault);
+        if holds || !moved() {
+            return verified;
+        }
+    }
+}
+
+fn verify_once(
+    paths: &Paths,
+    trust: &Trust,
+    progress: &dyn Progress,
+) -> Result<Report, VerifyError> {
     let mut findings = Findings::default();
-    let Some(identity) = Identity::read(&paths, trust, &mut findings)? else {
+    let Some(identity) = Identity::read(paths, trust, &mut findings)? else {
         return Ok(report(trust, findings));
     };
     let key = trust.key().unwrap_or(&identity.key);
 
     // What is read later only reaches further, should a writer be at work.
-    let checkpoint = checkpoints::read_file(&paths, key)?;
-    let mut signed = checkpoints::read_headers(&paths, key, &mut findings)?;
-    signed.compare(checkpoint, &checkpoints::read_file(&paths, key)?, &mut findings);
+    let checkpoint = checkpoints::read_file(paths, key)?;
+    let mut signed = checkpoints::read_headers(paths, key, &mut findings)?;
+    signed.compare(checkpoint, &checkpoints::read_file(paths, key)?, &mut findings);
     demand(trust, &signed, &mut findings);
 
-    let segments = segments::read(&paths)?;
-    let parts = (HeaderStream::open(&paths, signed.bytes)?, Tiles::new(&paths, signed.sealed));
+    let segments = segments::read(paths)?;
+    let parts = (HeaderStream::open(paths, signed.bytes)?, Tiles::new(paths, signed.sealed));
     let mut growth = Growth::new(key, trust.at_least(), signed.sealed, identity.genesis, parts);
     growth.reached(&mut findings);
     let mut walk = Walk::new(&segments, signed.sealed, growth);
     let bytes = read_records(&identity, &segments, &mut walk, progress, &mut findings)?;
     let records = walk.finish(&mut findings)?;
+    let begins = walk.accounted.begins;
+    let first = segments.first().map_or("segments", |segment| segment.name.as_str());
+    let released = walk.accounted.close(first, &mut findings);
 
     let mut compared = 0;
     for stretch in &walk.superseded {
@@ -73,7 +95,7 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
     }
     walk.growth.tiles.report_wrong(&mut findings);
     walk.growth.tiles.note_longer(&mut findings)?;
-    note_other_files(&paths, &mut findings)?;
+    note_other_files(paths, &mut findings)?;
     progress.end();
     Ok(Report {
         actions: walk.tally.commonest(),
@@ -86,7 +108,7 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
         checks: Checks {
             bytes,
             headers: walk.growth.compared,
-            records,
+            records: records - begins,
             signatures: signed.signatures,
             superseded: compared,
             tile_hashes: walk.growth.tiles.compared,
@@ -96,6 +118,7 @@ pub fn verify(dir: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Repo
         missing: walk.tally.missing,
         origin: Some(identity.origin().to_owned()),
         records,
+        released,
         root: walk.growth.root,
         sealed: signed.sealed,
         unsealed: records.saturating_sub(signed.sealed),
@@ -256,6 +279,7 @@ fn report(trust: &Trust, findings: Findings) -> Report {
         notes_total: findings.notes_total,
         origin: None,
         records: 0,
+        released: None,
         root: None,
         sealed: 0,
         unsealed: 0,

@@ -9,6 +9,7 @@ use graven_record::Hash;
 use crate::findings::{At, Findings};
 use crate::growth::{Facts, Growth};
 use crate::line::{BadLine, CheckedLines, Entry, Line};
+use crate::released::Accounted;
 use crate::segments::Segment;
 use crate::tally::Tally;
 use crate::{FaultKind, NoteKind, VerifyError, files};
@@ -50,9 +51,11 @@ pub(crate) struct Walk<'a> {
     pub(crate) growth: Growth<'a>,
     pub(crate) tally: Tally,
     pub(crate) superseded: Vec<Superseded>,
+    pub(crate) accounted: Accounted,
     segment: Option<usize>,
     pending: Option<Pending>,
-    epoch: u64,
+    /// `None` where the ledger begins within an epoch.
+    epoch: Option<u64>,
     created: Option<u64>,
     /// True behind an unsealed damaged tail.
     ended: bool,
@@ -66,9 +69,10 @@ impl<'a> Walk<'a> {
             growth,
             tally: Tally::default(),
             superseded: Vec::new(),
+            accounted: Accounted::default(),
             segment: None,
             pending: None,
-            epoch: 0,
+            epoch: Some(0),
             created: None,
             ended: false,
         }
@@ -141,6 +145,13 @@ impl<'a> Walk<'a> {
     fn enter(&mut self, segment: usize, findings: &mut Findings) -> Result<(), VerifyError> {
         self.segment = Some(segment);
         let first = self.segments[segment].first;
+        if self.next() == 0 && first > 0 {
+            // Whether that was said is known at the end.
+            self.accounted.begins = first;
+            self.growth.released = first;
+            self.epoch = None;
+            return self.fill(first, self.at(segment, 0), findings);
+        }
         if self.next() < first {
             let at = match segment.checked_sub(1) {
                 Some(before) => self.at(before, self.segments[before].bytes),
@@ -227,6 +238,9 @@ impl<'a> Walk<'a> {
         self.check_entry(&mut entry, seq, at, findings);
         counts[entry.action] += 1;
         self.tally.add(seq, &mut entry);
+        if let Some(release) = entry.released.filter(|_| seq < self.sealed) {
+            self.accounted.add(seq, *release);
+        }
         self.pending = Some(Pending {
             segment: place.0,
             at_byte: place.1,
@@ -297,6 +311,11 @@ impl<'a> Walk<'a> {
         };
         findings.fault(FaultKind::MissingRecords, at.record(first), sentence);
         self.settle(None, findings)?;
+        self.fill(until, at, findings)
+    }
+
+    /// Fills the tree up to `until` from the tiles.
+    fn fill(&mut self, until: u64, at: At<'_>, findings: &mut Findings) -> Result<(), VerifyError> {
         while self.growth.size < until {
             let Some(leaf) = self.growth.stored_leaf(findings)? else {
                 if !self.growth.is_lost() {
@@ -315,7 +334,8 @@ impl<'a> Walk<'a> {
     }
 
     fn epoch_of(&self, entry: &Entry) -> u64 {
-        if entry.placement.begins_epoch { self.next() } else { self.epoch }
+        let unknown = entry.placement.epoch;
+        if entry.placement.begins_epoch { self.next() } else { self.epoch.unwrap_or(unknown) }
     }
 
     fn check_epoch(&mut self, entry: &Entry, at: At<'_>, findings: &mut Findings) {
@@ -326,7 +346,7 @@ impl<'a> Walk<'a> {
             findings.fault(FaultKind::WrongEpoch, at, sentence);
         }
         // Its own word from here on: so a wrong epoch is reported where it begins.
-        self.epoch = actual;
+        self.epoch = Some(actual);
     }
 
     /// Checks the record's form, and `ledger.created`.
@@ -427,7 +447,7 @@ impl<'a> Walk<'a> {
             let at = At::default().record(self.sealed);
             findings.note(NoteKind::Unsealed, at, sentence);
         }
-        if self.created.is_none() && self.sealed > 0 {
+        if self.created.is_none() && self.sealed > 0 && self.accounted.begins == 0 {
             let sentence = "there is no record ledger.created";
             findings.note(NoteKind::LedgerCreated, At::default(), sentence);
         }

@@ -29,7 +29,7 @@ impl FileSink {
     /// [`SinkError::Unavailable`] if the file cannot be opened or read; [`SinkError::Fork`] if it
     /// holds something other than records in order.
     pub fn open(path: &Path) -> Result<Self, SinkError> {
-        let name = format!("file {}", path.display());
+        let name = Self::name_of(path);
         let unavailable = unavailable(&name);
         let file = File::options()
             .read(true)
@@ -43,7 +43,18 @@ impl FileSink {
         }
         let (next, whole_bytes) = cursor_of(&name, &file)?;
         file.set_len(whole_bytes).and_then(|()| file.sync_all()).map_err(&unavailable)?;
+        // The ledger may release what is in here: so its name must last as well.
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        File::open(dir.unwrap_or(Path::new(".")))
+            .and_then(|dir| dir.sync_all())
+            .map_err(&unavailable)?;
         Ok(Self { name, path: path.to_owned(), file, next })
+    }
+
+    /// The name of the sink whose file is `path`.
+    #[must_use]
+    pub fn name_of(path: &Path) -> String {
+        format!("file {}", path.display())
     }
 
     /// Compares the records that the file holds already with those of `batch`.

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 
 use console::measure_text_width;
 use graven_daemon::control::{LedgerStatus, RingStatus, Status, WatchStatus, WormState};
-use graven_stages::{ClockFigures, Figures, IntakeFigures, KernelFigures, Latency, SinkFigures};
+use graven_stages::{
+    ClockFigures, DiskFigures, Figures, IntakeFigures, KernelFigures, Latency, ReleaseFigures,
+    SinkFigures, Standing,
+};
 use graven_verify::screen::{BAD, DIM, GOOD, STRONG, WEAK, bytes, count, number, painted, span};
 
 use super::Verdict;
@@ -97,8 +100,9 @@ impl<'a, W: Write> Page<'a, W> {
                 self.kernel(figures, *ring)?;
             }
             self.clock(&figures.clock)?;
-            self.line("disk", &format!("{} free", bytes(ledger.disk_free_bytes)))?;
+            self.disk(&figures.disk, ledger.disk_free_bytes)?;
             self.worm(&ledger.worm)?;
+            self.release(&figures.release)?;
             figures.sinks.iter().try_for_each(|sink| self.sink(sink))?;
         }
         self.watches(watches)
@@ -191,6 +195,43 @@ impl<'a, W: Write> Page<'a, W> {
             WormState::Off => DIM,
         };
         self.line("worm", &painted(style, worm))
+    }
+
+    fn disk(&mut self, disk: &DiskFigures, free: u64) -> io::Result<()> {
+        let DiskFigures { bytes_max, free_bytes_min, used_bytes, standing, waited_us } = *disk;
+        let budget = bytes_max.map(|max| format!(" of {}", bytes(max))).unwrap_or_default();
+        let keep = free_bytes_min.map(|min| format!(", {} to stay so", bytes(min)));
+        let text = format!(
+            "{}{budget} used, {} free{}",
+            bytes(used_bytes),
+            bytes(free),
+            keep.unwrap_or_default()
+        );
+        let waited = match waited_us {
+            0 => String::new(),
+            waited => format!("; sources waited {} since the start", us(waited)),
+        };
+        let state = match standing {
+            Standing::Open => String::new(),
+            Standing::Slowed => format!("; {}", painted(WEAK, "slowed down")),
+            Standing::Reached => format!("; {}", painted(BAD, "FULL: nothing is taken in")),
+        };
+        self.line("disk", &format!("{text}{waited}{state}"))
+    }
+
+    fn release(&mut self, release: &ReleaseFigures) -> io::Result<()> {
+        let ReleaseFigures { segments, bytes: released, failure } = release;
+        if *segments > 0 {
+            let text =
+                format!("{}, {} since the start", count(*segments, "segment"), bytes(*released));
+            self.line("released", &text)?;
+        }
+        match failure {
+            Some(failure) => {
+                self.line("release", &format!("{}: {failure}", painted(BAD, "failed, tried again")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn sink(&mut self, sink: &SinkFigures) -> io::Result<()> {

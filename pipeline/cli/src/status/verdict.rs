@@ -2,6 +2,7 @@
 
 use anstyle::Style;
 use graven_daemon::control::LedgerStatus;
+use graven_stages::Standing;
 use graven_verify::screen::{BAD, GOOD, WEAK, bytes, count, number};
 
 /// The worst that is true of a ledger.
@@ -11,6 +12,9 @@ pub(super) struct Verdict {
     pub(super) remedy: Option<String>,
     state: State,
 }
+
+/// What helps a ledger that has used what it may of its disk.
+const MORE_DISK: &str = "raise it in [ledger.budget] and `graven reload`, or make room on the disk";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -23,9 +27,11 @@ enum State {
 impl Verdict {
     pub(super) fn of(ledger: &LedgerStatus) -> Self {
         Self::down(ledger)
+            .or_else(|| Self::full(ledger))
             .or_else(|| Self::losing(ledger))
             .or_else(|| Self::sink(ledger))
             .or_else(|| Self::gaps(ledger))
+            .or_else(|| Self::slowed(ledger))
             .or_else(|| Self::waiting(ledger))
             .unwrap_or_else(|| Self {
                 words: "all well".to_owned(),
@@ -55,6 +61,19 @@ impl Verdict {
         let reason = ledger.down.as_ref()?;
         let words = format!("DOWN: {reason}");
         Some(Self::failing(words, "it is tried again by itself; mend what is named here"))
+    }
+
+    fn full(ledger: &LedgerStatus) -> Option<Self> {
+        let standing = ledger.figures.as_ref()?.disk.standing;
+        let words = "FULL: its budget of disk is reached, and sources wait".to_owned();
+        (standing == Standing::Reached).then(|| Self::failing(words, MORE_DISK))
+    }
+
+    fn slowed(ledger: &LedgerStatus) -> Option<Self> {
+        let standing = ledger.figures.as_ref()?.disk.standing;
+        let words = "well; slowed down, near its budget of disk".to_owned();
+        let remedy = Some(MORE_DISK.to_owned());
+        (standing == Standing::Slowed).then_some(Self { words, remedy, state: State::Waiting })
     }
 
     fn losing(ledger: &LedgerStatus) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! The change from one configuration to the next.
 
 use anyhow::{Context as _, bail};
-use graven_config::{Change, Config, Ledger, diff};
+use graven_config::{Budget, Change, Config, Ledger, diff};
 use graven_record::Value;
 
 use super::Daemon;
@@ -109,19 +109,19 @@ impl Daemon {
             if needs_new_graph(&post.tenant.settings, &settings) {
                 post.tenant.restart(settings, news).await?;
             } else {
-                post.tenant.settings = settings;
-                post.tenant.announce(news).await;
+                post.tenant.adapt(settings, news).await;
             }
         }
         self.watch_all().await
     }
 }
 
-/// Whether more than the watches is to change.
+/// Whether more is to change than the watches and what the ledger may use of its disk.
 fn needs_new_graph(old: &Ledger, new: &Ledger) -> bool {
     let bare = |settings: &Ledger| {
         let mut bare = settings.clone();
         bare.watches.clear();
+        bare.budget = Budget::default();
         bare
     };
     bare(old) != bare(new)

@@ -11,7 +11,7 @@ use graven_sink::Sink;
 use graven_stages::{Pipeline, PipelineOptions, SinkReport, Summary, clock, host_name};
 use tokio::sync::watch;
 
-use super::{Life, Running, applied, lock, open, sinks};
+use super::{Life, Running, applied, lock, open, release, sinks};
 use crate::ring_thread::Inflow;
 
 /// First and longest pause before a graph that has failed is rebuilt.
@@ -38,6 +38,9 @@ impl Cycle {
             heartbeat_s: settings.heartbeat_s,
             block_ms_max: settings.block_ms_max,
             budget_bytes: settings.budget_bytes,
+            disk: *lock(&life.disk),
+            segment_bytes_max: settings.segment_bytes,
+            release: release(settings),
             ..PipelineOptions::default()
         };
         let pipeline = Pipeline::start(ledger, run, tiers.clone(), sinks, &options);

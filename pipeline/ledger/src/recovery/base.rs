@@ -11,7 +11,7 @@ use crate::files::read_if_there;
 use crate::tiles::TileWriter;
 use crate::{
     BlockHeader, Chain, Frontier, Leaves, LedgerError, Members, Placement, SegmentCursor,
-    SegmentFile, TileReader, open_checkpoint,
+    SegmentFile, TileReader, begins, open_checkpoint,
 };
 
 /// Where the sealed records end.
@@ -102,6 +102,17 @@ impl Recovery {
         {
             self.check_signer_history(&reader, size)?;
             return Ok(tiles);
+        }
+        let begins = begins(&self.paths)?;
+        if begins > 0 {
+            // They are all that is left of the records before: nothing may be made of them anew.
+            return Err(LedgerError::corrupt(
+                &self.paths.tiles(),
+                format!(
+                    "the hashes do not lead to the signed root, and records 0 to {} were released",
+                    begins - 1
+                ),
+            ));
         }
         let mut tiles = TileWriter::create(&self.files, &self.paths)?;
         let mut cursor = SegmentCursor::new(&self.paths, 0);

@@ -41,6 +41,18 @@ impl Home {
         sinks: Vec<Box<dyn Sink>>,
         feed: impl FnOnce(Intake) + Send + 'static,
     ) -> Summary {
+        let options =
+            PipelineOptions { block_ms_max: 5, normalizers: 3, ..PipelineOptions::default() };
+        self.run_with(&options, sinks, feed)
+    }
+
+    /// The same with other settings.
+    pub(crate) fn run_with(
+        &self,
+        options: &PipelineOptions,
+        sinks: Vec<Box<dyn Sink>>,
+        feed: impl FnOnce(Intake) + Send + 'static,
+    ) -> Summary {
         let ledger = graven_ledger::open(&self.ledger(), &self.key(), clock::unix_s()).unwrap();
         let run = Run {
             host: "host".into(),
@@ -48,9 +60,7 @@ impl Home {
             trace_id: "6f9619ff-8b86-4011-b42d-00cf4fc964ff".into(),
         };
         actix::System::new().block_on(async move {
-            let options =
-                PipelineOptions { block_ms_max: 5, normalizers: 3, ..PipelineOptions::default() };
-            let pipeline = Pipeline::start(ledger, run, Value::object([]), sinks, &options);
+            let pipeline = Pipeline::start(ledger, run, Value::object([]), sinks, options);
             let intake = pipeline.intake();
             tokio::task::spawn_blocking(move || feed(intake)).await.unwrap();
             pipeline.drain().await.unwrap()
@@ -58,11 +68,16 @@ impl Home {
     }
 
     pub(crate) fn assert_good(&self) -> Vec<serde_json::Value> {
+        records(&self.ledger(), self.verify_good())
+    }
+
+    /// Verifies; gives the number of sealed records.
+    pub(crate) fn verify_good(&self) -> u64 {
         let key = std::fs::read_to_string(self.dir.path().join("ledger.vkey")).unwrap();
         let trust = Trust::in_key_or_file(key.trim()).unwrap();
         let report = verify(&self.ledger(), &trust, &()).unwrap();
         assert_eq!(report.verdict, Verdict::Good, "{report}");
-        records(&self.ledger(), report.sealed)
+        report.sealed
     }
 }
 

@@ -82,3 +82,20 @@ fn what_filters_left_out_has_its_form() {
     let unknown = left_out(&good_detail.replace("filter", "moon")).unknown;
     assert_eq!(unknown.as_deref(), Some("detail.by.moon"));
 }
+
+#[test]
+fn what_the_disk_allows_has_its_form() {
+    let budget = |detail: &str| {
+        shape_of(&format!(r#""action":"budget.reached","detail":{detail},"source":"system""#))
+    };
+    let good_detail =
+        r#"{"bytes_max":5,"free_bytes":"9007199254740992","free_bytes_min":null,"used_bytes":7}"#;
+    assert_eq!(budget(good_detail), good());
+    for (from, to) in [
+        (r#""bytes_max":5,"#, ""),
+        (r#""bytes_max":5"#, r#""bytes_max":"five""#),
+        (r#""used_bytes":7"#, r#""used_bytes":null"#),
+    ] {
+        assert!(budget(&good_detail.replace(from, to)).wrong.is_some(), "{from}");
+    }
+}

@@ -69,6 +69,10 @@ impl Protection for Attributes {
     fn close(&self, first: u64) {
         self.hold(first, true);
     }
+
+    fn release(&self, _first: u64) -> std::io::Result<()> {
+        unreachable!("nothing is released here")
+    }
 }
 
 fn modes(home: &Home) -> Vec<u32> {

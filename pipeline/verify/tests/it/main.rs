@@ -6,6 +6,7 @@ mod edits;
 mod forgery;
 mod hold;
 mod recovery;
+mod release;
 mod report;
 mod support;
 mod vectors;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use graven_ledger::{
-    Chain, LedgerError, OpenedLedger, Paths, Protection, Receipt, Run, Signer, Step, VerifierKey,
-    create, open,
+    Chain, LedgerError, Oldest, OpenedLedger, Paths, Protection, RELEASED, Receipt, Run, Signer,
+    Step, VerifierKey, begin_release, create, open, release_detail,
 };
 use graven_record::event::{Admission, Defaults, Event};
 use graven_record::{Body, DraftBatch, Gap, Timestamp, TrueTime, Value};
@@ -195,6 +195,25 @@ impl Writer {
         let draft = self.run.system(action, ("ledger", ORIGIN), detail, time);
         batch.push(&draft).unwrap();
         self.append(&batch);
+    }
+
+    /// Puts the release of the oldest segment on record, after `already` others.
+    pub(crate) fn release(&mut self, already: u64) {
+        let paths = self.opened.paths.clone();
+        let oldest = graven_ledger::list_segments(&paths).unwrap();
+        // Those that are on record already may still stand.
+        let newest = graven_ledger::newest_release(&paths, self.opened.chain.size()).unwrap();
+        let end = newest.map_or(0, |newest| newest.end());
+        let at = oldest.iter().position(|it| it.first >= end).unwrap();
+        let oldest = Oldest {
+            path: oldest[at].path.clone(),
+            first: oldest[at].first,
+            end: oldest[at + 1].first,
+        };
+        let contents = oldest.read(&paths, ORIGIN).unwrap();
+        begin_release(&paths, self.opened.chain.size()).unwrap();
+        let detail = release_detail(&oldest, &contents, already + 1, &[]);
+        self.system(RELEASED, &detail);
     }
 
     pub(crate) fn gap(&mut self) {

@@ -17,6 +17,9 @@ fn ledger(name: &str) -> Value {
         ],
         "figures": {
             "size": 7_131_000, "sealed_size": 7_131_000, "records": 5, "bytes": 5, "syncs": 5, "blocks": 3,
+            "disk": {"bytes_max": null, "free_bytes_min": null, "used_bytes": 7_340_032, "standing": "open",
+                     "waited_us": 0},
+            "release": {"segments": 2, "bytes": 536_870_912, "failure": null},
             "rejected": 0, "gaps": 0, "heartbeat_age_ms": 5,
             "intake": {"used_bytes": 0, "max_bytes": 4_194_304, "waited_us": 0},
             "stages": [{"stage": "normalize", "records": 5, "bytes": 5, "waited_us": 1_160_000},
@@ -67,8 +70,9 @@ builds  /var/lib/graven/builds  acme.example/builds
   ring        1 KiB of 64 KiB in use; 7,125 records since the start, 0 lost
   left out    1 call by filters since the start, counted on record
   clock       synchronised, within 0.13 ms
-  disk        30 GiB free
+  disk        7 MiB used, 30 GiB free
   worm        append-only and immutable
+  released    2 segments, 512 MiB since the start
   sink        mirror  7,131,000 records  has them all
   watches     ci    ci-runner.service  watched
               ci    /builds            waiting: there is no such cgroup now
@@ -95,6 +99,12 @@ fn the_verdict_comes_first() {
         changed("c", "/down", json!("disk full")),
         changed("d", "/figures/sinks/0/failure", json!("no such file")),
         changed("e", "/figures/gaps", json!(1)),
+        changed("f", "/figures/disk/standing", json!("reached")),
+        {
+            let mut slowed = changed("g", "/figures/disk/standing", json!("slowed"));
+            slowed["figures"]["disk"]["bytes_max"] = json!(7_500_000);
+            slowed
+        },
     ];
     let status = status(&ledgers);
     let page = page(&status, None);
@@ -108,10 +118,14 @@ d   sink mirror stopped: no such file
     → the ledger has every record; mend the sink, then `graven reload`
 e   with 1 gap on record since the start
     → `graven tail e --kind gap` shows what is missing
+f   FULL: its budget of disk is reached, and sources wait
+    → raise it in [ledger.budget] and `graven reload`, or make room on the disk
+g   well; slowed down, near its budget of disk
+    → raise it in [ledger.budget] and `graven reload`, or make room on the disk
 ";
     assert!(page.starts_with(expected), "{page}");
     let well: Vec<_> = status.ledgers.iter().map(|it| Verdict::of(it).is_well()).collect();
-    assert_eq!(well, [true, false, false, false, false]);
+    assert_eq!(well, [true, false, false, false, false, false, true]);
     let ring_of_a = page.split("\n\n").nth(2).is_some_and(|a| a.contains("ring"));
     assert!(!ring_of_a, "a ring that nobody watches into says nothing: {page}");
 }
