@@ -12,6 +12,7 @@ mod floor;
 mod goals;
 mod idle;
 mod latency;
+mod ledgers;
 mod limit;
 mod machine;
 mod part;
@@ -22,6 +23,7 @@ mod rig;
 mod service;
 mod soak;
 mod stats;
+mod submit;
 mod sustained;
 mod table;
 mod throughput;
@@ -67,6 +69,9 @@ struct Settings {
     /// Only the subjects below whose name holds TEXT, such as "cargo build" or "idle".
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Only other ledgers, with Graven beside them: `bench/peers/run install` has to come first.
+    #[arg(long, conflicts_with = "only")]
+    peers: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -106,7 +111,10 @@ fn measure(settings: &Settings) -> anyhow::Result<()> {
 
 /// Measures everything once.
 fn round(dir: &Path, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
-    let only = settings.only.as_deref();
+    if settings.peers {
+        ledgers::measure(dir, settings.limit, table)?;
+    }
+    let only = if settings.peers { Some(AUDIT) } else { settings.only.as_deref() };
     if only.is_none() {
         ledger(dir, settings.limit, table)?;
     }
@@ -147,7 +155,7 @@ fn ledger(dir: &Path, limit: Limit, table: &mut Table) -> anyhow::Result<()> {
     }
     table.add(settled(dir, |dir| floor::sync_latency(dir, limit))?);
     for submitters in [Submitters(1), Submitters(16)] {
-        table.add(settled(dir, |dir| latency::in_a_process(dir, limit, submitters))?);
+        table.add(settled(dir, |dir| latency::measure(dir, limit, submitters))?);
     }
     table.add([floor::hashes()]);
     table.add(later);
@@ -160,10 +168,13 @@ struct Subject {
     figures: fn(&Path) -> anyhow::Result<Vec<Figure>>,
 }
 
+/// The one subject that belongs to `--peers` too.
+const AUDIT: &str = "the same by the kernel's audit";
+
 const SUBJECTS: [Subject; 7] = [
     Subject { name: "nanoseconds added to a system call", figures: added::figures },
     Subject { name: "the same by strace", figures: peers::strace },
-    Subject { name: "the same by the kernel's audit", figures: peers::audit },
+    Subject { name: AUDIT, figures: peers::audit },
     Subject {
         name: "a process's calls to the decoder",
         figures: |dir| sustained::figures(dir, Way::Decoder),
