@@ -51,6 +51,7 @@ impl ProducerContext for Deliveries {
 fn producer(
     address: &str,
     linger_ms: &str,
+    in_flight: &str,
 ) -> anyhow::Result<(ThreadedProducer<Deliveries>, Receiver<Delivery>)> {
     let (sender, delivered) = channel();
     let producer = ClientConfig::new()
@@ -60,6 +61,7 @@ fn producer(
         .set("batch.size", BATCH_BYTES)
         .set("batch.num.messages", "100000")
         .set("message.max.bytes", BATCH_BYTES)
+        .set("max.in.flight", in_flight)
         .set("socket.nagle.disable", "true")
         .set("message.timeout.ms", PATIENCE.as_millis().to_string())
         .create_with_context(Deliveries(sender))?;
@@ -73,8 +75,9 @@ fn produce(
     outstanding: usize,
     how: &'static str,
 ) -> anyhow::Result<Row> {
-    let linger_ms = if shape == Shape::Full { "5" } else { "0" };
-    let (producer, delivered) = producer(address, linger_ms)?;
+    // What comes while a request is under way is one batch then, and one sync.
+    let (linger_ms, in_flight) = if shape == Shape::Full { ("5", "5") } else { ("0", "1") };
+    let (producer, delivered) = producer(address, linger_ms, in_flight)?;
     // Created by the broker when it is named, with the broker's own settings.
     let topic = format!("records-{outstanding}");
     let mut meter = load.meter()?;
