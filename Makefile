@@ -1,9 +1,9 @@
 # The two commands: `make run` shows what Graven does, `make test` shows that it does it.
 
-.PHONY: help run test test-vm crash fuzz bench soak check packages build
+.PHONY: help run test test-vm crash fuzz bench bench-peers soak check packages build
 
 help: ## what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 packages:
 	@tests/packages.sh
@@ -34,6 +34,12 @@ fuzz: ## fuzz each parser for FUZZ_S seconds (60), with nightly Rust
 bench: packages ## one table of figures, in less than ten minutes; cargo build and graven run among them
 	cargo build --release --locked -p graven -p graven-bench
 	cargo run --release --locked -p graven-bench
+
+bench-peers: ## other ledgers beside Graven: SQLite, Tessera, immudb, Kafka, a plain file; the first time it installs them
+	@tests/packages.sh peers
+	bench/peers/run install
+	cargo build --release --locked -p graven -p graven-bench
+	cargo run --release --locked -p graven-bench -- --peers --runs 1 --seconds 5 --records 2000000
 
 soak: packages ## ten minutes of builds under a watching daemon: what grows, and what is lost
 	cargo build --release --locked -p graven -p graven-bench

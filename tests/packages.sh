@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that building and testing need, where they are missing; with `vm` or `fuzz`, those
-# for `make test-vm` or `make fuzz` too.
+# Installs the Debian packages that building and testing need, where they are missing; with `vm`, `fuzz` or
+# `peers`, those for `make test-vm`, `make fuzz` or `make bench-peers` too.
 set -eu
 
 need=
@@ -25,6 +25,12 @@ vm)
     ;;
 fuzz)
     has c++ || need="$need g++"
+    ;;
+peers)
+    has c++ || need="$need g++"
+    has make || need="$need make"
+    has java || need="$need default-jre-headless"
+    has mvn || need="$need maven"
     ;;
 esac
 [ -z "$need" ] && exit 0

@@ -3,7 +3,7 @@
 use Bound::{AtLeast, AtMost, Below};
 
 use crate::table::shown;
-use crate::{added, compile, floor, idle, latency, start, sustained, verification};
+use crate::{added, compile, floor, idle, latency, ledgers, start, sustained, verification};
 
 /// A bound of a row's median.
 #[derive(Debug)]
@@ -62,6 +62,10 @@ pub(crate) const GOALS: &[Goal] = &[
     goal(compile::GROUP, "watched by graven run, of the time alone", AtMost(1.05), "x"),
     goal(idle::GROUP, "resident, at most", AtMost(40.0), "MiB"),
     goal(idle::GROUP, "CPU", Below(0.5), "% of a core"),
+    goal(ledgers::RATIOS, ledgers::OF_IMMUDB, AtLeast(5.0), "x"),
+    goal(ledgers::RATIOS, ledgers::OF_TESSERA, AtLeast(15.0), "x"),
+    goal(ledgers::RATIOS, ledgers::OF_SQLITE, AtLeast(3.0), "x"),
+    goal(ledgers::RATIOS, ledgers::OF_KAFKA, AtLeast(3.0), "x"),
 ];
 
 impl Goal {

@@ -12,8 +12,10 @@ use graven_stages::{Acknowledgement, Intake, Raw, clock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::ledgers::Measured;
 use crate::limit::Limit;
 use crate::part;
+use crate::process::{Process, Resident};
 use crate::rig::with_pipeline;
 use crate::stats::{Figure, Quantiles, float, per_second};
 
@@ -41,6 +43,20 @@ impl FromStr for Submitters {
 pub(crate) struct Latency {
     quantiles: Quantiles,
     elapsed_ns: u64,
+    resident: Resident,
+}
+
+impl Latency {
+    /// The same as what is said of other ledgers.
+    pub(crate) fn measured(&self) -> Measured {
+        Measured {
+            records: self.quantiles.count,
+            elapsed_ns: self.elapsed_ns,
+            p50_ns: self.quantiles.p50_ns,
+            p99_ns: self.quantiles.p99_ns,
+            resident_kib: self.resident.peak_kib,
+        }
+    }
 }
 
 pub(crate) fn figures(name: &str, quantiles: Quantiles) -> Vec<Figure> {
@@ -56,11 +72,17 @@ pub(crate) fn in_a_process(
     dir: &Path,
     limit: Limit,
     submitters: Submitters,
+) -> anyhow::Result<Latency> {
+    part::run("latency", dir, [submitters.0.to_string()].into_iter().chain(limit.to_args()))
+}
+
+pub(crate) fn measure(
+    dir: &Path,
+    limit: Limit,
+    submitters: Submitters,
 ) -> anyhow::Result<Vec<Figure>> {
-    let Submitters(count) = submitters;
-    let latency: Latency =
-        part::run("latency", dir, [count.to_string()].into_iter().chain(limit.to_args()))?;
-    let name = format!("ledger, {count} submitting");
+    let latency = in_a_process(dir, limit, submitters)?;
+    let name = format!("ledger, {} submitting", submitters.0);
     let mut figures = figures(&name, latency.quantiles);
     let rate = per_second(latency.quantiles.count, latency.elapsed_ns);
     figures.push(Figure::new(GROUP, name, "records/s", rate));
@@ -80,7 +102,8 @@ pub(crate) fn run(dir: &Path, limit: Limit, submitters: Submitters) -> anyhow::R
             Ok(all)
         });
         let quantiles = Quantiles::of(times_ns?);
-        Ok(Latency { quantiles, elapsed_ns: clock::mono_ns() - since_ns })
+        let elapsed_ns = clock::mono_ns() - since_ns;
+        Ok(Latency { quantiles, elapsed_ns, resident: Process::this().resident()? })
     })?;
     Ok(latency)
 }

@@ -12,6 +12,7 @@ mod floor;
 mod goals;
 mod idle;
 mod latency;
+mod ledgers;
 mod limit;
 mod machine;
 mod part;
@@ -23,6 +24,7 @@ mod service;
 mod soak;
 mod start;
 mod stats;
+mod submit;
 mod sustained;
 mod table;
 mod throughput;
@@ -68,6 +70,9 @@ struct Settings {
     /// Only the subjects below whose name holds TEXT, such as "cargo build" or "idle".
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Only other ledgers, with Graven beside them: `bench/peers/run install` has to come first.
+    #[arg(long, conflicts_with = "only")]
+    peers: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -107,7 +112,10 @@ fn measure(settings: &Settings) -> anyhow::Result<()> {
 
 /// Measures everything once.
 fn round(dir: &Path, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
-    let only = settings.only.as_deref();
+    if settings.peers {
+        ledgers::measure(dir, settings.limit, table)?;
+    }
+    let only = if settings.peers { Some(AUDIT) } else { settings.only.as_deref() };
     if only.is_none_or(|only| LEDGER.contains(only)) {
         ledger(dir, settings.limit, table)?;
     }
@@ -172,7 +180,7 @@ fn latencies(dir: &Path, limit: Limit, half_rate: u64, table: &mut Table) -> any
     let disk = settled(dir, |dir| floor::sync_latency(dir, limit))?;
     table.add(latency::figures("the disk: 4 KiB and fdatasync", disk));
     for submitters in [Submitters(1), Submitters(16), Submitters(64)] {
-        table.add(settled(dir, |dir| latency::in_a_process(dir, limit, submitters))?);
+        table.add(settled(dir, |dir| latency::measure(dir, limit, submitters))?);
     }
     let paced = settled(dir, |dir| latency::paced_in_a_process(dir, limit, half_rate))?;
     table.add(latency::figures("ledger, at half its rate", paced));
@@ -189,10 +197,13 @@ struct Subject {
 /// What takes neither.
 const LEDGER: &str = "the ledger by itself";
 
+/// The one subject that belongs to `--peers` too.
+const AUDIT: &str = "the same by the kernel's audit";
+
 const SUBJECTS: [Subject; 7] = [
     Subject { name: "nanoseconds added to a system call", figures: added::figures },
     Subject { name: "the same by strace", figures: peers::strace },
-    Subject { name: "the same by the kernel's audit", figures: peers::audit },
+    Subject { name: AUDIT, figures: peers::audit },
     Subject {
         name: "a process's calls to the decoder",
         figures: |dir| sustained::figures(dir, Way::Decoder),

@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 
 use crate::added::Call;
 use crate::latency::Submitters;
+use crate::ledgers::Shape;
 use crate::limit::Limit;
 use crate::soak::SoakArgs;
 use crate::sustained::{Load, Way};
 use crate::throughput::Kind;
-use crate::{added, latency, sustained, throughput};
+use crate::{added, latency, submit, sustained, throughput};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Part {
@@ -56,6 +57,14 @@ pub(crate) enum Part {
     /// That process.
     #[command(hide = true)]
     Flood { missing: PathBuf, pace: u64 },
+    /// Events through a running daemon.
+    #[command(hide = true)]
+    Submit {
+        dir: PathBuf,
+        shape: Shape,
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Build a crate again and again under a watching daemon, and see whether anything grows.
     Soak(SoakArgs),
 }
@@ -81,6 +90,9 @@ impl Part {
             }
             Self::Flood { missing, pace } => {
                 serde_json::to_string(&sustained::flood(&missing, pace)?)?
+            }
+            Self::Submit { dir, shape, limit } => {
+                serde_json::to_string(&submit::run(&dir, shape, limit)?)?
             }
             Self::Soak(args) => args.run()?.to_string(),
         })

@@ -10,5 +10,8 @@ pub use events::{DraftFeed, EVENTS_IN_BATCH, EventFeed, event_line, record};
 /// Size of an application event's stored record, in bytes without its newline.
 pub const RECORD_BYTES: usize = 600;
 
+/// The fields that the events' payloads have.
+pub const PAYLOAD_FIELDS: [&str; 2] = ["limit", "note"];
+
 /// The ledger's origin.
 pub const ORIGIN: &str = "bench.example/host-1";

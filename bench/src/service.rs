@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use graven_bench::samples::PAYLOAD_FIELDS;
 use graven_capture::{AgentCgroup, Cgroup2};
 use graven_daemon::control::{Answer, Request, Status};
 use graven_daemon::{Client, ControlError};
@@ -33,7 +34,7 @@ impl Service {
     /// top of its configuration.
     pub(crate) fn start(dir: &Path, cgroups: &[&AgentCgroup], more: &str) -> anyhow::Result<Self> {
         let dir = fs::canonicalize(dir)?;
-        let socket = dir.join("control.sock");
+        let socket = socket(&dir);
         let mut config = format!("{more}\n[control]\nsocket = \"{}\"\n", socket.display());
         let mount = Cgroup2::find()?;
         for (at, cgroup) in cgroups.iter().enumerate() {
@@ -45,6 +46,7 @@ impl Service {
                 config,
                 "[[ledger]]\nname = \"tenant-{at}\"\ndir = \"{ledger}\"\nworm = \"off\""
             )?;
+            writeln!(config, "payload_fields = {PAYLOAD_FIELDS:?}")?;
             writeln!(config, "[[ledger.watch]]\nagent = \"agent-{at}\"")?;
             writeln!(config, "cgroups = [\"{below}\"]")?;
         }
@@ -108,6 +110,11 @@ impl Drop for Service {
             let _ended = self.child.wait();
         }
     }
+}
+
+/// Where the service in `dir` is asked.
+pub(crate) fn socket(dir: &Path) -> PathBuf {
+    dir.join("control.sock")
 }
 
 /// The ledger of the cgroup at index `at`, in the service's directory.

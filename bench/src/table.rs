@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::Settings;
 use crate::goals::GOALS;
+use crate::ledgers;
 use crate::machine::Machine;
 use crate::stats::{Figure, Spread};
 
@@ -21,6 +22,8 @@ pub(crate) struct Table {
     skipped: Vec<String>,
     /// Whether only some subjects are measured: then goals of others are none of its business.
     is_partial: bool,
+    /// Whether other ledgers are, and nothing else.
+    of_peers: bool,
 }
 
 /// One figure of all rounds.
@@ -42,6 +45,7 @@ impl Table {
             rows: Vec::new(),
             skipped: Vec::new(),
             is_partial: settings.only.is_some(),
+            of_peers: settings.peers,
         }
     }
 
@@ -82,7 +86,8 @@ impl Table {
         GOALS.iter().filter_map(|goal| {
             let row = self.rows.iter().find(|row| row.group == goal.group && row.name == goal.row);
             let median = row.and_then(|row| Some(Spread::of(&row.values)?.median));
-            (median.is_some() || !self.is_partial).then(|| goal.verdict(median))
+            let is_expected = !self.is_partial && self.of_peers == (goal.group == ledgers::RATIOS);
+            (median.is_some() || is_expected).then(|| goal.verdict(median))
         })
     }
 }

@@ -11,11 +11,12 @@ use graven_stages::{Intake, Raw, clock};
 use serde::{Deserialize, Serialize};
 
 use crate::floor::{GROUP, Rate};
+use crate::ledgers::Measured;
 use crate::limit::Limit;
 use crate::part;
 use crate::process::{Process, Resident};
 use crate::rig::{ledger_dir, segment_bytes, with_pipeline};
-use crate::stats::{Figure, float, per_second};
+use crate::stats::{Figure, Quantiles, float, per_second};
 
 /// Batches whose acknowledgement may be outstanding; the graph's own budget is reached long before.
 const OUTSTANDING: usize = 1_024;
@@ -50,6 +51,8 @@ pub(crate) struct Throughput {
     /// Mean size of a stored record, its newline included.
     bytes_per_record: f64,
     resident: Resident,
+    /// Of batches: from handing in to acknowledgement, behind all that was handed in before.
+    acknowledged: Quantiles,
 }
 
 /// Measures in a process of its own; the ledger is left in `dir`.
@@ -86,9 +89,18 @@ pub(crate) fn run(dir: &Path, limit: Limit, kind: Kind) -> anyhow::Result<Throug
             with_pipeline(dir, move |graph| pump(&graph.inflow.intake, limit, next))?
         }
     };
-    let (records, elapsed_ns, resident) = pumped;
+    let Pumped { records, elapsed_ns, resident, times_ns } = pumped;
     let bytes_per_record = float(segment_bytes(&ledger_dir(dir))?) / float(summary.records);
-    Ok(Throughput { records, elapsed_ns, bytes_per_record, resident })
+    let acknowledged = Quantiles::of(times_ns);
+    Ok(Throughput { records, elapsed_ns, bytes_per_record, resident, acknowledged })
+}
+
+#[derive(Debug)]
+struct Pumped {
+    records: u64,
+    elapsed_ns: u64,
+    resident: Resident,
+    times_ns: Vec<u64>,
 }
 
 /// Hands in batches as fast as they are taken, and waits for the acknowledgement of every one.
@@ -96,33 +108,36 @@ fn pump(
     intake: &Intake,
     limit: Limit,
     mut next: impl FnMut() -> (u64, Raw),
-) -> anyhow::Result<(u64, u64, Resident)> {
+) -> anyhow::Result<Pumped> {
     let (sent, waiting) = bounded(OUTSTANDING);
     thread::scope(|scope| {
         let collector = scope.spawn(move || {
-            let mut durable = 0;
-            for (records, acknowledged) in waiting {
+            let (mut durable, mut times_ns) = (0, Vec::new());
+            for (records, begun_ns, acknowledged) in waiting {
                 let acknowledged: tokio::sync::oneshot::Receiver<_> = acknowledged;
                 let answer: graven_stages::Acknowledgement =
                     acknowledged.blocking_recv().context("the graph failed")?;
                 ensure!(answer.rejected.is_empty(), "refused: {:?}", answer.rejected[0]);
                 durable += records;
+                times_ns.push(clock::mono_ns() - begun_ns);
             }
-            Ok((durable, clock::mono_ns()))
+            Ok((durable, clock::mono_ns(), times_ns))
         });
         let (mut records, since_ns) = (0, clock::mono_ns());
         while limit.allows(records, since_ns) {
             let (count, raw) = next();
+            let begun_ns = clock::mono_ns();
             let acknowledged = intake.submit_acknowledged(raw)?;
-            if sent.send((count, acknowledged)).is_err() {
+            if sent.send((count, begun_ns, acknowledged)).is_err() {
                 break;
             }
             records += count;
         }
         drop(sent);
-        let (durable, until_ns) =
+        let (records, until_ns, times_ns) =
             collector.join().map_err(|_| anyhow::anyhow!("the collector panicked"))??;
-        Ok((durable, until_ns - since_ns, Process::this().resident()?))
+        let resident = Process::this().resident()?;
+        Ok(Pumped { records, elapsed_ns: until_ns - since_ns, resident, times_ns })
     })
 }
 
@@ -145,6 +160,17 @@ impl Throughput {
     /// Half of the records a second that were made durable.
     pub(crate) fn half_rate(&self) -> u64 {
         self.records * 1_000_000_000 / self.elapsed_ns.max(1) / 2
+    }
+
+    /// The same as what is said of other ledgers.
+    pub(crate) fn measured(&self) -> Measured {
+        Measured {
+            records: self.records,
+            elapsed_ns: self.elapsed_ns,
+            p50_ns: self.acknowledged.p50_ns,
+            p99_ns: self.acknowledged.p99_ns,
+            resident_kib: self.resident.peak_kib,
+        }
     }
 
     pub(crate) fn memory(&self, kind: Kind) -> [Figure; 2] {

@@ -6,7 +6,7 @@ use graven_record::event::{Admission, Defaults, Event};
 use graven_record::{DraftBatch, Hash, Stamp, TrueTime};
 use graven_stages::{BATCH_BYTES_MAX, EventBatch, clock};
 
-use super::{ORIGIN, RECORD_BYTES};
+use super::{ORIGIN, PAYLOAD_FIELDS, RECORD_BYTES};
 
 /// Index that stands for all in measuring a record: of as many digits as most have.
 const TYPICAL_SEQ: u64 = 500_000;
@@ -20,9 +20,8 @@ pub const EVENTS_IN_BATCH: usize = BATCH_BYTES_MAX / 2 / 320;
 /// nothing from the stages that are measured.
 const BATCHES: usize = 32;
 
-/// The fields that the events' payloads have.
 fn admission() -> Admission {
-    Admission { payload_fields: ["limit", "note"].map(Into::into).to_vec() }
+    Admission { payload_fields: PAYLOAD_FIELDS.map(Into::into).to_vec() }
 }
 
 fn defaults(time: TrueTime) -> Defaults<'static> {
