@@ -57,14 +57,27 @@ impl<'a> Members<'a> {
     ///
     /// [`LineError::NotCanonical`] or [`LineError::TooLong`].
     pub fn read(record: &'a [u8]) -> Result<Self, LineError> {
+        Self::read_after(&mut Members::default(), record)
+    }
+
+    /// As [`Self::read`], for a record behind one that was read: most values are the same again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`].
+    pub fn read_after(before: &mut Members<'_>, record: &'a [u8]) -> Result<Self, LineError> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(LineError::TooLong(record.len()));
         }
         let mut members = Self::default();
-        canonical::object(record, |key, value| match members.slot(key) {
-            Some(slot) => *slot = Some(value),
-            None => members.unknown = members.unknown.or(Some(key)),
-        })?;
+        canonical::object_like(
+            record,
+            |key| before.slot(key).and_then(|slot| *slot),
+            |key, value| match members.slot(key) {
+                Some(slot) => *slot = Some(value),
+                None => members.unknown = members.unknown.or(Some(key)),
+            },
+        )?;
         Ok(members)
     }
 

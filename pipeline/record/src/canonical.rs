@@ -28,16 +28,30 @@ pub fn object<'a>(
     bytes: &'a [u8],
     member: impl FnMut(&'a [u8], &'a [u8]),
 ) -> Result<(), NotCanonical> {
+    object_like(bytes, |_| None, member)
+}
+
+/// As [`object`], where some values are likely to be known: `known` gives, for a key, a value that was
+/// accepted before. Where the same bytes stand again they are not read a second time.
+///
+/// # Errors
+///
+/// Those of [`object`].
+pub fn object_like<'a, 'k>(
+    bytes: &'a [u8],
+    known: impl FnMut(&'a [u8]) -> Option<&'k [u8]>,
+    member: impl FnMut(&'a [u8], &'a [u8]),
+) -> Result<(), NotCanonical> {
     std::str::from_utf8(bytes)
         .map_err(|error| NotCanonical { at_byte: error.valid_up_to(), why: "invalid UTF-8" })?;
-    Scanner::<true>::whole(bytes, member)
+    Scanner::<true>::whole(bytes, known, member)
 }
 
 /// Hands over the members of an object that stands inside bytes which [`object`] has accepted: what was
 /// checked there is not checked again. Of other bytes it hands over some members, or none.
 pub fn members<'a>(object: &'a [u8], member: impl FnMut(&'a [u8], &'a [u8])) {
     // Without order and UTF-8 to check there is nothing to find fault with.
-    Scanner::<false>::whole(object, member).unwrap_or_default();
+    Scanner::<false>::whole(object, |_| None, member).unwrap_or_default();
 }
 
 /// The text of a canonical JSON string, or `None` where `value` is something else.
@@ -109,17 +123,21 @@ struct Scanner<'a, const CHECKED: bool> {
 
 impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
     /// Reads all of `bytes` as one object.
-    fn whole(
+    fn whole<'k>(
         bytes: &'a [u8],
+        mut known: impl FnMut(&'a [u8]) -> Option<&'k [u8]>,
         mut member: impl FnMut(&'a [u8], &'a [u8]),
     ) -> Result<(), NotCanonical> {
         let mut scanner = Self { bytes, at: 0, depth: 0 };
         if scanner.peek() != Some(b'{') {
             return Err(scanner.fault("expected an object"));
         }
-        scanner.object(&mut |key: Span, value: Span| {
-            member(&bytes[key.0..key.1], &bytes[value.0..value.1]);
-        })?;
+        scanner.object(
+            &mut |key: Span| known(&bytes[key.0..key.1]),
+            &mut |key: Span, value: Span| {
+                member(&bytes[key.0..key.1], &bytes[value.0..value.1]);
+            },
+        )?;
         if scanner.at == bytes.len() {
             Ok(())
         } else {
@@ -147,7 +165,7 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         match self.peek() {
             Some(b'"') => self.string().map(|_| ()),
             Some(b'-' | b'0'..=b'9') => self.integer(),
-            Some(b'{') => self.object(&mut |_, _| {}),
+            Some(b'{') => self.object(&mut |_| None, &mut |_, _| {}),
             Some(b'[') => self.array(),
             Some(b't') => self.word(b"true"),
             Some(b'f') => self.word(b"false"),
@@ -165,7 +183,11 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
         Ok(())
     }
 
-    fn object(&mut self, member: &mut impl FnMut(Span, Span)) -> Result<(), NotCanonical> {
+    fn object<'k>(
+        &mut self,
+        known: &mut impl FnMut(Span) -> Option<&'k [u8]>,
+        member: &mut impl FnMut(Span, Span),
+    ) -> Result<(), NotCanonical> {
         self.enter()?;
         let mut previous: Option<Span> = None;
         while self.peek() != Some(b'}') {
@@ -182,13 +204,26 @@ impl<'a, const CHECKED: bool> Scanner<'a, CHECKED> {
             }
             self.expect(b':', "expected `:` without white space")?;
             let value_at = self.at;
-            self.value()?;
+            if !known(key).is_some_and(|known| self.passes(known)) {
+                self.value()?;
+            }
             member(key, (value_at, self.at));
             previous = Some(key);
         }
         self.at += 1;
         self.depth -= 1;
         Ok(())
+    }
+
+    /// Steps over `known`, a whole value, if it stands here as a whole value.
+    fn passes(&mut self, known: &[u8]) -> bool {
+        let end = self.at + known.len();
+        let is_here = self.bytes[self.at..].starts_with(known)
+            && matches!(self.bytes.get(end), Some(b',' | b'}'));
+        if is_here {
+            self.at = end;
+        }
+        is_here
     }
 
     fn array(&mut self) -> Result<(), NotCanonical> {
@@ -341,6 +376,25 @@ mod tests {
             members(text.as_bytes(), |key, value| again.push((key, value)));
             prop_assert_eq!(checked.len(), keys.len());
             prop_assert_eq!(checked, again);
+        }
+
+        /// Whatever is known, the same bytes are accepted, and the same members seen.
+        #[test]
+        fn what_is_known_changes_nothing(
+            known in "(0|-?[1-9][0-9]{0,2}|\"[a-c]{0,3}\"|\\[[12]\\]|\\{\\}|null)",
+            value in "(0|-?[1-9][0-9]{0,2}|\"[a-c]{0,3}\"|\\[[12]\\]|\\{\\}|null|[0-9]{0,3}|,)",
+            end in "(\\}|,\"l\":[0-9]{0,2}\\}|)",
+        ) {
+            let text = format!("{{\"k\":{value}{end}");
+            let (mut plain, mut like) = (Vec::new(), Vec::new());
+            let expected = object(text.as_bytes(), |key, value| plain.push((key, value)));
+            let actual = object_like(
+                text.as_bytes(),
+                |_| Some(known.as_bytes()),
+                |key, value| like.push((key, value)),
+            );
+            prop_assert_eq!(actual, expected);
+            prop_assert_eq!(like, plain);
         }
 
         /// The reader that checks nothing takes anything.

@@ -86,12 +86,13 @@ impl LineChecker {
         let mut checked =
             CheckedLines { bytes: bytes.len() as u64, actions: Vec::new(), lines: Vec::new() };
         let mut indices = HashMap::new();
+        let mut before = Members::default();
         let mut start = 0;
         while start < bytes.len() {
             let end = memchr::memchr(b'\n', &bytes[start..]).map(|length| start + length);
             let record = &bytes[start..end.unwrap_or(bytes.len())];
             let read = match end {
-                Some(_) => self.entry(record, &mut checked.actions, &mut indices),
+                Some(_) => self.entry(record, &mut before, &mut checked.actions, &mut indices),
                 None => Err(BadLine {
                     kind: FaultKind::TornRecord,
                     problem: "the line has no newline".into(),
@@ -108,10 +109,11 @@ impl LineChecker {
     fn entry<'a>(
         &self,
         record: &'a [u8],
+        before: &mut Members<'a>,
         actions: &mut Vec<String>,
         indices: &mut HashMap<&'a [u8], usize>,
     ) -> Result<Entry, BadLine> {
-        let members = Members::read(record)?;
+        let members = Members::read_after(before, record)?;
         let placement = Placement::read(&members, &self.origin).map_err(|error| BadLine {
             place: match error {
                 LineError::Member("ledger") => None,
@@ -119,7 +121,13 @@ impl LineChecker {
             },
             ..error.into()
         })?;
-        let shape = shape::check(&members);
+        let shape = shape::check(&members, before);
+        // Nothing is the same as in a record that is not as it should be.
+        *before = if shape.wrong.is_none() && shape.unknown.is_none() {
+            members.clone()
+        } else {
+            Members::default()
+        };
         let raw = members.action.unwrap_or_default();
         let action = *indices.entry(raw).or_insert_with(|| {
             let text = canonical::string(raw).unwrap_or_default();

@@ -132,13 +132,19 @@ const GAP_RING: &[Member] = &gap(Form::Integer, Form::Integer, Form::Integer);
 const GAP_CALLS: &[Member] = &gap(Form::IntegerOrNull, Form::Integer, Form::IntegerOrNull);
 const GAP_DOWNTIME: &[Member] = &gap(Form::Null, Form::Null, Form::Time);
 
-/// Checks the members of a record whose bytes are canonical.
-pub(crate) fn check(members: &Members<'_>) -> Shape {
+/// Checks the members of a record whose bytes are canonical. What is the same as in `before`, a record that is
+/// as it should be, needs no second look.
+pub(crate) fn check(members: &Members<'_>, before: &Members<'_>) -> Shape {
     let mut shape = Shape { wrong: None, unknown: members.unknown.map(text) };
-    if let Err(wrong) = shape.record(members) {
+    if let Err(wrong) = shape.record(members, before) {
         shape.wrong = Some(wrong);
     }
     shape
+}
+
+/// Whether a member has to be checked.
+fn is_news(value: Option<&[u8]>, was: Option<&[u8]>) -> bool {
+    value.is_none() || value != was
 }
 
 fn is(value: Option<&[u8]>, word: &str) -> bool {
@@ -146,17 +152,25 @@ fn is(value: Option<&[u8]>, word: &str) -> bool {
 }
 
 impl Shape {
-    fn record(&mut self, it: &Members<'_>) -> Result<(), String> {
+    fn record(&mut self, it: &Members<'_>, was: &Members<'_>) -> Result<(), String> {
         self.must("action", it.action, Form::Text)?;
-        self.must("actor", it.actor, Form::Members(ACTOR))?;
+        if is_news(it.actor, was.actor) {
+            self.must("actor", it.actor, Form::Members(ACTOR))?;
+        }
         self.must("schema_version", it.schema_version, Form::Word(&[SCHEMA_VERSION]))?;
         self.must("source", it.source, Form::Word(SOURCES))?;
-        self.must("subject", it.subject, Form::Members(SUBJECT))?;
+        if is_news(it.subject, was.subject) {
+            self.must("subject", it.subject, Form::Members(SUBJECT))?;
+        }
         self.must("timestamp_truetime", it.timestamp_truetime, Form::Members(TRUETIME))?;
-        self.must("trace_id", it.trace_id, Form::Uuid)?;
-        self.must("where", it.place, Form::Members(PLACE))?;
+        if is_news(it.trace_id, was.trace_id) {
+            self.must("trace_id", it.trace_id, Form::Uuid)?;
+        }
+        if is_news(it.place, was.place) {
+            self.must("where", it.place, Form::Members(PLACE))?;
+        }
         match it.kind {
-            kind if is(kind, "syscall") => self.syscall(it),
+            kind if is(kind, "syscall") => self.syscall(it, was),
             kind if is(kind, "event") => self.event(it),
             kind if is(kind, "gap") => self.gap(it),
             kind if is(kind, "system") => self.system(it),
@@ -164,10 +178,12 @@ impl Shape {
         }
     }
 
-    fn syscall(&mut self, it: &Members<'_>) -> Result<(), String> {
+    fn syscall(&mut self, it: &Members<'_>, was: &Members<'_>) -> Result<(), String> {
         self.must("enforcement", it.enforcement, Form::Word(&["observed"]))?;
         self.must("mono_ns", it.mono_ns, Form::Decimal)?;
-        self.must("process", it.process, Form::Members(PROCESS))?;
+        if is_news(it.process, was.process) {
+            self.must("process", it.process, Form::Members(PROCESS))?;
+        }
         self.must("syscall", it.syscall, Form::Members(SYSCALL))?;
         self.may("target_host", it.target_host, Form::Text)?;
         self.must("verdict", it.verdict, Form::Word(&["PERMIT"]))?;

@@ -17,7 +17,7 @@ fn shape_of(members: &str) -> Shape {
     );
     let value = Value::parse(text.as_bytes()).unwrap();
     let bytes = value.to_canonical();
-    check(&Members::read(&bytes).unwrap())
+    check(&Members::read(&bytes).unwrap(), &Members::default())
 }
 
 fn good() -> Shape {
