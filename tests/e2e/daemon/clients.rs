@@ -5,14 +5,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::rig::{Cgroup, Daemon, wait_for};
 use super::{actions, has_mark, mark, two_marks};
-use crate::support::{EVENT, GRAVEN, Ledger, code, have_root, stderr, text};
+use crate::support::{EVENT, GRAVEN, Ledger, code, have_root, lines_of, stderr, text};
 
 #[test]
 fn exec_and_append_hand_over() {
@@ -61,6 +61,33 @@ fn exec_and_append_hand_over() {
         let at = usize::try_from(receipt["seq"].as_u64().expect("an index")).expect("small");
         assert_eq!(records[at]["action"], "trade.amended");
     }
+    ledger.assert_good();
+}
+
+/// Whoever sends the next event once the last one is durable gets on, with a daemon as without one.
+#[test]
+fn a_receipt_comes_while_the_feed_stays_open() {
+    let ledger = Ledger::new();
+    let answered = |append: &mut Command| {
+        let append = append.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut client = append.spawn().expect("graven starts");
+        let mut feed = client.stdin.take().expect("a pipe");
+        let lines = lines_of(client.stdout.take().expect("a pipe"));
+        for line in 1..=2 {
+            writeln!(feed, "{EVENT}").expect("it reads");
+            let receipt = wait_for("a receipt", || lines.try_recv().ok());
+            let receipt: Value = serde_json::from_str(&receipt).expect("a receipt");
+            assert_eq!(receipt["line"], line);
+        }
+        drop(feed);
+        assert!(client.wait().expect("it ends").success());
+    };
+    let mut append = ledger.command(&["append", "--receipts"]);
+    answered(&mut append);
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    answered(append.env("GRAVEN_SOCKET", daemon.socket()));
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(actions(&ledger, "trade.amended").len(), 4);
     ledger.assert_good();
 }
 

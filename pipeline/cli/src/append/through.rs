@@ -40,6 +40,10 @@ pub(super) fn append(args: &AppendArgs) -> anyhow::Result<u8> {
             Answer::Done { .. } => break,
             other => bail!(unexpected(&other)),
         }
+        // Whoever waits for a receipt before the next event has it now.
+        if !client.has_answer() {
+            out.flush()?;
+        }
     }
     out.flush()?;
     let strict_stop = args.strict && report.refused > 0;

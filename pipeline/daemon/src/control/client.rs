@@ -100,6 +100,12 @@ impl Client {
         }
     }
 
+    /// Whether a further answer is here already, so that [`Self::answer`] does not wait.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.answers.buffer().contains(&b'\n')
+    }
+
     /// The sending half, for a thread of its own.
     ///
     /// # Errors
