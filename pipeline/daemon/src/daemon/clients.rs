@@ -105,7 +105,7 @@ impl Daemon {
             watcher.countermand(index)?;
         }
         let observer = self.posts.get(&client.ledger).and_then(|post| post.tenant.observer());
-        Ok(observer.map_or(0, |observer| observer.figures().size))
+        Ok(observer.map_or(0, |observer| observer.counters().size()))
     }
 
     /// Ends the watches of commands that went on without their client and are over, and warns the clients of
