@@ -98,9 +98,7 @@ fn a_daemon_that_dies_takes_the_handed_over_command_along() {
     }
     let ledger = Ledger::new();
     let mut daemon = Daemon::start(&[(&ledger, "")], "");
-    let mut client = ledger.command(&["exec", "--", "sh", "-c", "touch started; sleep 600"]);
-    let client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
-    wait_for("the command", || ledger.home().join("started").exists().then_some(()));
+    let client = daemon.exec(&ledger, &[], "touch at-it; sleep 600");
     daemon.signal(Signal::KILL);
     let output = client.wait_with_output().expect("the client ends");
     assert_eq!(code(output.status), 125, "{}", text(&output));
@@ -119,9 +117,7 @@ fn a_service_that_stops_takes_its_commands_along_and_records_their_end() {
     }
     let ledger = Ledger::new();
     let daemon = Daemon::start(&[(&ledger, "")], "");
-    let mut client = ledger.command(&["exec", "--", "sh", "-c", &two_marks(&ledger)]);
-    let mut client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
-    wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+    let mut client = daemon.exec(&ledger, &[], &two_marks(&ledger));
     assert_eq!(daemon.stop(), 0);
     assert!(!client.wait().expect("it ends").success(), "the command was killed");
     fs::write(ledger.home().join("go"), "").expect("a sign");
@@ -143,9 +139,7 @@ fn a_command_that_is_to_go_on_is_recorded_to_its_end() {
     let ledger = Ledger::new();
     let daemon = Daemon::start(&[(&ledger, "")], "");
     let script = format!("{}; touch over", two_marks(&ledger));
-    let mut client = ledger.command(&["exec", "--keep-going", "--", "sh", "-c", &script]);
-    let mut client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
-    wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+    let mut client = daemon.exec(&ledger, &["--keep-going"], &script);
     client.kill().expect("it runs");
     client.wait().expect("it ends");
     fs::write(ledger.home().join("go"), "").expect("a sign");
