@@ -1,8 +1,9 @@
 //! A ledger in a directory of its own, and the commands that work on it.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -112,6 +113,16 @@ impl Ledger {
             .expect("python3 runs");
         assert!(second.status.success(), "the second verifier: {}", text(&second));
     }
+}
+
+/// Lines as they come, read by a thread of its own: a test that waits for one can lose its patience.
+pub(crate) fn lines_of(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let read = BufReader::new(output).lines().map_while(Result::ok);
+        read.map(|line| sender.send(line)).take_while(Result::is_ok).for_each(drop);
+    });
+    lines
 }
 
 /// Both streams, for messages.

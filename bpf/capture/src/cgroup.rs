@@ -140,22 +140,22 @@ impl AgentCgroup {
         File::options().write(true).open(&path).map_err(|source| failed("open", &path, source))
     }
 
-    /// Kills every process in it and below, by SIGKILL and without a race.
+    /// Kills every process in it and below: see [`kill_cgroup`].
     ///
     /// # Errors
     ///
-    /// [`CaptureError::Cgroup`] if the kernel refuses (it needs Linux 5.14).
+    /// As [`kill_cgroup`].
     pub fn kill(&self) -> Result<(), CaptureError> {
-        kill(&self.path)
+        kill_cgroup(&self.path)
     }
 
-    /// Whether a process that is no zombie is in it or below.
+    /// Whether a process is in it or below: see [`cgroup_populated`].
     ///
     /// # Errors
     ///
-    /// [`CaptureError::Cgroup`] if it cannot be read.
+    /// As [`cgroup_populated`].
     pub fn populated(&self) -> Result<bool, CaptureError> {
-        populated(&self.path)
+        cgroup_populated(&self.path)
     }
 
     /// Waits until it may have become empty, at most `timeout`; returns whether it is empty.
@@ -198,7 +198,12 @@ impl Drop for AgentCgroup {
     }
 }
 
-pub(crate) fn kill(path: &Path) -> Result<(), CaptureError> {
+/// Kills every process in the cgroup whose directory is `path` and below, by SIGKILL and without a race.
+///
+/// # Errors
+///
+/// [`CaptureError::Cgroup`] if it is gone or the kernel refuses (it needs Linux 5.14).
+pub fn kill_cgroup(path: &Path) -> Result<(), CaptureError> {
     let file = path.join("cgroup.kill");
     File::options()
         .write(true)
@@ -228,7 +233,12 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), CaptureError> {
     fs::remove_dir(path).map_err(|source| failed("remove", path, source))
 }
 
-fn populated(path: &Path) -> Result<bool, CaptureError> {
+/// Whether a process that is no zombie is in the cgroup whose directory is `path` or below.
+///
+/// # Errors
+///
+/// [`CaptureError::Cgroup`] if it cannot be read.
+pub fn cgroup_populated(path: &Path) -> Result<bool, CaptureError> {
     let file = path.join("cgroup.events");
     let events = fs::read_to_string(&file).map_err(|source| failed("read", &file, source))?;
     Ok(is_populated(&events))

@@ -85,7 +85,7 @@ pub fn run(cgroup: &Path) -> Result<GuardOutcome, CaptureError> {
     if said == [DISARM] {
         return Ok(GuardOutcome::Disarmed);
     }
-    cgroup::kill(cgroup)?;
+    cgroup::kill_cgroup(cgroup)?;
     cgroup::remove_tree(cgroup)?;
     read.map_err(|source| CaptureError::Guard { operation: "hear from", source })?;
     Ok(GuardOutcome::Killed)

@@ -25,7 +25,9 @@ pub use capture::{
 };
 pub use graven_abi::CallSet;
 
-pub use cgroup::{AgentCgroup, COMMAND_PREFIX, Cgroup2, CgroupPaths};
+pub use cgroup::{
+    AgentCgroup, COMMAND_PREFIX, Cgroup2, CgroupPaths, cgroup_populated, kill_cgroup,
+};
 #[cfg(feature = "bench")]
 pub use empty::EmptyPair;
 pub use error::CaptureError;

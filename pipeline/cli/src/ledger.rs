@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use graven_config::Worm;
-use graven_daemon::new_trace_id;
+use graven_daemon::control::{Answer, Request};
 use graven_daemon::warden::{self, Wish};
+use graven_daemon::{Client, new_trace_id};
 use graven_ledger::{LedgerError, OpenedLedger, Run};
 use graven_record::Value;
 use graven_sink::Sink;
 use graven_stages::{HEARTBEAT_S, Pipeline, PipelineOptions, clock, host_name};
 
-use crate::daemon::SocketArgs;
+use crate::daemon::{SocketArgs, unexpected};
 use crate::init::default_key;
 use crate::value::seconds;
 
@@ -82,13 +83,24 @@ impl LedgerArgs {
         Ok(Pipeline::start(ledger, run, tiers, sinks, &options))
     }
 
-    /// The way to the daemon, for a ledger that one writes.
-    pub(crate) fn socket(&self) -> &SocketArgs {
-        &self.socket
+    /// Asks the daemon that writes the ledger for what `request` makes of the directory. Returns the connection
+    /// once the daemon is ready, and how many records the ledger has then.
+    pub(crate) fn hand_over(
+        &self,
+        request: impl FnOnce(PathBuf) -> Request,
+    ) -> anyhow::Result<(Client, u64)> {
+        self.leave_to_daemon()?;
+        let in_use = || format!("{} is in use by another process", self.ledger.display());
+        let request = request(self.ledger.canonicalize()?);
+        let mut client = self.socket.ask(&request).with_context(in_use)?;
+        match client.answer().with_context(in_use)? {
+            Answer::Ready { size } => Ok((client, size)),
+            other => bail!(unexpected(&other)),
+        }
     }
 
     /// Refuses what the daemon's configuration decides.
-    pub(crate) fn leave_to_daemon(&self) -> anyhow::Result<()> {
+    fn leave_to_daemon(&self) -> anyhow::Result<()> {
         if self.mirror.is_some() {
             bail!(
                 "a daemon writes {}: name the mirror in its configuration",

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use graven_ledger::{LedgerError, Paths, SegmentCursor};
+use graven_ledger::{LedgerError, Paths, SegmentCursor, records};
 use graven_verify::screen::{DIM, count, painted};
 use serde_json::Value;
 
@@ -155,10 +155,6 @@ impl<'a, W: Write> Page<'a, W> {
         let text = format!("{} {verb} durable but not sealed yet", count(unsealed, "record"));
         writeln!(self.out, "{}", painted(DIM, text))
     }
-}
-
-fn records(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
 /// Index of the first record to be shown: so that the last `lines` that pass are. Looks back in strides that

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use graven_ledger::{LedgerError, Members, Paths, SegmentCursor};
+use graven_ledger::{LedgerError, Members, Paths, SegmentCursor, records};
 use graven_record::canonical;
 use graven_sink::{CommittedBatch, Sink, SinkError};
 
@@ -60,10 +60,6 @@ pub(crate) fn count(
         }
     }
     Ok(counts)
-}
-
-fn records(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
 /// Counts the records from `next` on. Its destination is memory, so it begins where this run does.

@@ -266,8 +266,8 @@ impl Daemon {
         }
         for post in self.posts.values_mut() {
             if let Some(observer) = post.tenant.observer() {
-                let figures = observer.figures();
-                post.tenant.rates.sample(clock::mono_ns(), figures.records, figures.bytes);
+                let counters = observer.counters();
+                post.tenant.rates.sample(clock::mono_ns(), counters.records(), counters.bytes());
             }
         }
         for (name, post) in &self.posts {

@@ -1,6 +1,8 @@
 //! Who is watched: from the configuration's names to the kernel's cgroups and programs, kept up to date
 //! as they come and go.
 
+mod units;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,9 +18,7 @@ use graven_stages::{Agent, Agents, Watched, clock};
 
 use crate::control::{TargetStatus, WatchOrder, WatchStatus};
 use crate::ring_thread::Gauge;
-
-/// Depth to which a unit's cgroup is looked for: slices nest, but not deeper than this.
-const UNIT_DEPTH_MAX: usize = 12;
+use units::Units;
 
 /// Watches at a time, those of all ledgers together.
 #[expect(clippy::cast_possible_truncation, reason = "a few dozen")]
@@ -248,10 +248,14 @@ impl Watcher {
         self.release();
         let mut found = false;
         let Self { capture, cgroups, watches, .. } = self;
+        let targets = watches.values().flat_map(|active| &active.targets);
+        let wanted = targets.filter(|target| target.kind == TargetKind::Unit);
+        let units = units::find(cgroups.mount(), wanted.map(|target| target.name.as_str()));
         for (index, active) in watches {
             for target in &mut active.targets {
+                let standing = target.standing(cgroups.mount(), &units);
                 // One that cannot be watched says so in the status, and holds nobody else up.
-                match target.follow(*index, capture, cgroups.mount()) {
+                match target.follow(*index, capture, standing) {
                     Ok(new) => found |= new,
                     Err(error) => target.waiting = Some(format!("{error:#}")),
                 }
@@ -430,8 +434,24 @@ impl Target {
         }
     }
 
-    /// Finds it, and has it watched if it is new; true where something was found that may run already.
-    fn follow(&mut self, index: u32, capture: &mut Capture, mount: &Path) -> anyhow::Result<bool> {
+    /// The cgroups that it means now, with their inodes.
+    fn standing(&self, mount: &Path, units: &Units) -> Vec<(PathBuf, u64)> {
+        match self.kind {
+            TargetKind::Cgroup => {
+                inode(&mount.join(self.name.trim_start_matches('/'))).into_iter().collect()
+            }
+            TargetKind::Unit => units.get(&self.name).cloned().unwrap_or_default(),
+            TargetKind::Executable => Vec::new(),
+        }
+    }
+
+    /// Has it watched where it stands now, if that is new; true where something was found that may run already.
+    fn follow(
+        &mut self,
+        index: u32,
+        capture: &mut Capture,
+        standing: Vec<(PathBuf, u64)>,
+    ) -> anyhow::Result<bool> {
         if self.kind == TargetKind::Executable {
             let path = Path::new(&self.name);
             if !self.set {
@@ -441,10 +461,6 @@ impl Target {
             self.waiting = (!path.exists()).then(|| "there is no such file now".to_owned());
             return Ok(false);
         }
-        let standing = match self.kind {
-            TargetKind::Unit => find_named(mount, &self.name),
-            _ => inode(&mount.join(self.name.trim_start_matches('/'))).into_iter().collect(),
-        };
         let mut found = false;
         for (path, inode) in &standing {
             if !self.cgroups.contains(&(path.clone(), *inode)) {
@@ -467,27 +483,4 @@ impl Target {
 
 fn inode(path: &Path) -> Option<(PathBuf, u64)> {
     fs::metadata(path).ok().map(|metadata| (path.to_owned(), metadata.ino()))
-}
-
-/// The cgroups of that name, wherever they are in the hierarchy: a unit's lies in its slice.
-fn find_named(mount: &Path, name: &str) -> Vec<(PathBuf, u64)> {
-    let mut found = Vec::new();
-    let mut level = vec![mount.to_owned()];
-    for _ in 0..UNIT_DEPTH_MAX {
-        let mut below = Vec::new();
-        for directory in &level {
-            let Ok(entries) = fs::read_dir(directory) else { continue };
-            let entries =
-                entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            for entry in entries {
-                if entry.file_name() == name {
-                    found.extend(inode(&entry.path()));
-                } else {
-                    below.push(entry.path());
-                }
-            }
-        }
-        level = below;
-    }
-    found
 }

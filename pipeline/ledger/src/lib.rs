@@ -41,7 +41,7 @@ pub use note::{
     open_checkpoint, open_signed,
 };
 pub use paths::Paths;
-pub use reader::{Found, SegmentCursor, begins, find, look};
+pub use reader::{Found, SegmentCursor, begins, find, look, records};
 pub use recovery::{
     Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open, open_on,
 };

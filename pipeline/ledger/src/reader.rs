@@ -151,6 +151,12 @@ impl SegmentCursor {
     }
 }
 
+/// The records in whole lines, as [`SegmentCursor::read`] gives them: without their newlines.
+#[must_use]
+pub fn records(lines: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
 fn missing(path: &Path, record: u64, problem: &str) -> LedgerError {
     LedgerError::Corrupt {
         path: path.to_owned(),

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::files::{Files, read_if_there};
 use crate::{
     LedgerError, LineReader, Members, Paths, Placement, ReadLine, SegmentCursor, TileReader,
-    list_segments,
+    list_segments, records,
 };
 
 /// `action` of the record that says what was released.
@@ -263,8 +263,7 @@ pub fn newest_release(paths: &Paths, size: u64) -> Result<Option<Release>, Ledge
     let mut newest = None;
     while cursor.next() < size {
         let (_, lines) = cursor.read(size, READ_BYTES)?;
-        let records = lines.split(|byte| *byte == b'\n');
-        newest = records.filter_map(release_of).next_back().or(newest);
+        newest = records(&lines).filter_map(release_of).next_back().or(newest);
     }
     Ok(newest)
 }

@@ -22,6 +22,12 @@ pub struct Observer {
 }
 
 impl Observer {
+    /// What the stages count, for who needs a number or two: [`Self::figures`] reads everything.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// The figures at this moment. Each is exact; they are not read at one instant.
     #[must_use]
     pub fn figures(&self) -> Figures {

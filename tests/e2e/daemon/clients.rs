@@ -5,14 +5,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::rig::{Cgroup, Daemon, wait_for};
 use super::{actions, has_mark, mark, two_marks};
-use crate::support::{EVENT, GRAVEN, Ledger, code, have_root, stderr, text};
+use crate::support::{EVENT, GRAVEN, Ledger, code, have_root, lines_of, stderr, text};
 
 #[test]
 fn exec_and_append_hand_over() {
@@ -64,6 +64,33 @@ fn exec_and_append_hand_over() {
     ledger.assert_good();
 }
 
+/// Whoever sends the next event once the last one is durable gets on, with a daemon as without one.
+#[test]
+fn a_receipt_comes_while_the_feed_stays_open() {
+    let ledger = Ledger::new();
+    let answered = |append: &mut Command| {
+        let append = append.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut client = append.spawn().expect("graven starts");
+        let mut feed = client.stdin.take().expect("a pipe");
+        let lines = lines_of(client.stdout.take().expect("a pipe"));
+        for line in 1..=2 {
+            writeln!(feed, "{EVENT}").expect("it reads");
+            let receipt = wait_for("a receipt", || lines.try_recv().ok());
+            let receipt: Value = serde_json::from_str(&receipt).expect("a receipt");
+            assert_eq!(receipt["line"], line);
+        }
+        drop(feed);
+        assert!(client.wait().expect("it ends").success());
+    };
+    let mut append = ledger.command(&["append", "--receipts"]);
+    answered(&mut append);
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    answered(append.env("GRAVEN_SOCKET", daemon.socket()));
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(actions(&ledger, "trade.amended").len(), 4);
+    ledger.assert_good();
+}
+
 #[test]
 fn a_daemon_that_dies_takes_the_handed_over_command_along() {
     if !have_root("a daemon's death") {
@@ -71,9 +98,7 @@ fn a_daemon_that_dies_takes_the_handed_over_command_along() {
     }
     let ledger = Ledger::new();
     let mut daemon = Daemon::start(&[(&ledger, "")], "");
-    let mut client = ledger.command(&["exec", "--", "sh", "-c", "touch started; sleep 600"]);
-    let client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
-    wait_for("the command", || ledger.home().join("started").exists().then_some(()));
+    let client = daemon.exec(&ledger, &[], "touch at-it; sleep 600");
     daemon.signal(Signal::KILL);
     let output = client.wait_with_output().expect("the client ends");
     assert_eq!(code(output.status), 125, "{}", text(&output));
@@ -92,9 +117,7 @@ fn a_service_that_stops_takes_its_commands_along_and_records_their_end() {
     }
     let ledger = Ledger::new();
     let daemon = Daemon::start(&[(&ledger, "")], "");
-    let mut client = ledger.command(&["exec", "--", "sh", "-c", &two_marks(&ledger)]);
-    let mut client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
-    wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+    let mut client = daemon.exec(&ledger, &[], &two_marks(&ledger));
     assert_eq!(daemon.stop(), 0);
     assert!(!client.wait().expect("it ends").success(), "the command was killed");
     fs::write(ledger.home().join("go"), "").expect("a sign");
@@ -116,9 +139,7 @@ fn a_command_that_is_to_go_on_is_recorded_to_its_end() {
     let ledger = Ledger::new();
     let daemon = Daemon::start(&[(&ledger, "")], "");
     let script = format!("{}; touch over", two_marks(&ledger));
-    let mut client = ledger.command(&["exec", "--keep-going", "--", "sh", "-c", &script]);
-    let mut client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
-    wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+    let mut client = daemon.exec(&ledger, &["--keep-going"], &script);
     client.kill().expect("it runs");
     client.wait().expect("it ends");
     fs::write(ledger.home().join("go"), "").expect("a sign");

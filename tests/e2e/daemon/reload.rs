@@ -92,9 +92,7 @@ fn a_reload_loses_no_call_of_a_command_that_runs() {
     }
     let ledger = Ledger::new();
     let daemon = Daemon::start(&[(&ledger, "")], "");
-    let mut client = ledger.command(&["exec", "--", "sh", "-c", &two_marks(&ledger)]);
-    let mut client = client.env("GRAVEN_SOCKET", daemon.socket()).spawn().expect("graven starts");
-    wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+    let mut client = daemon.exec(&ledger, &[], &two_marks(&ledger));
     daemon.reconfigure(&[(&ledger, "heartbeat_s = 30")], "");
     let reloaded = daemon.graven(&["reload"]);
     assert_eq!(code(reloaded.status), 0, "{}", text(&reloaded));

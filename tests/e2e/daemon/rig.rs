@@ -89,6 +89,16 @@ impl Daemon {
         command.output().expect("graven runs")
     }
 
+    /// A script under `graven exec` through this daemon, once it has made the file `at-it` in the ledger's home.
+    pub(crate) fn exec(&self, ledger: &Ledger, options: &[&str], script: &str) -> Child {
+        let mut command =
+            ledger.command(&[&["exec"], options, &["--", "sh", "-c", script]].concat());
+        command.env("GRAVEN_SOCKET", self.socket()).stdin(Stdio::null());
+        let client = command.spawn().expect("graven starts");
+        wait_for("the command", || ledger.home().join("at-it").exists().then_some(()));
+        client
+    }
+
     pub(crate) fn status(&self) -> Value {
         let output = self.graven(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)))

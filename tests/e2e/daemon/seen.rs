@@ -1,7 +1,7 @@
 //! What the verbs show of a daemon.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -16,13 +16,7 @@ fn status_and_tail_call_things_by_their_names() {
     }
     let ledger = Ledger::new();
     let daemon = Daemon::start(&[(&ledger, "")], "");
-    let mut client = ledger
-        .command(&["exec", "--agent", "bot", "--", "sh", "-c", "touch started; exec sleep 600"])
-        .env("GRAVEN_SOCKET", daemon.socket())
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("graven starts");
-    wait_for("the command", || ledger.home().join("started").exists().then_some(()));
+    let mut client = daemon.exec(&ledger, &["--agent", "bot"], "touch at-it; exec sleep 600");
     let status = daemon.graven(&["status"]);
     assert_eq!(code(status.status), 0, "{}", text(&status));
     let page = String::from_utf8_lossy(&status.stdout).into_owned();

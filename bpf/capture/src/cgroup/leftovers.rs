@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{failed, populated, remove_tree};
+use super::{cgroup_populated, failed, remove_tree};
 use crate::error::CaptureError;
 
 /// What the names of the cgroups begin with that are made for one command each.
@@ -48,5 +48,5 @@ fn is_left(path: &Path, now: SystemTime) -> bool {
     let age = made.ok().and_then(|made| now.duration_since(made).ok());
     age.is_some_and(|age| age > AGE_MIN)
         && flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
-        && populated(path).is_ok_and(|populated| !populated)
+        && cgroup_populated(path).is_ok_and(|populated| !populated)
 }

@@ -11,19 +11,13 @@ use super::{AppendArgs, Report, open_input};
 use crate::daemon::unexpected;
 
 pub(super) fn append(args: &AppendArgs) -> anyhow::Result<u8> {
-    let dir = args.ledger.dir();
-    args.ledger.leave_to_daemon()?;
     if !args.payload_fields.is_empty() {
-        bail!("a daemon writes {}: name `payload_fields` in its configuration", dir.display());
+        let dir = args.ledger.dir().display();
+        bail!("a daemon writes {dir}: name `payload_fields` in its configuration");
     }
     let mut input = open_input(&args.input)?;
-    let request = Request::Append { ledger: dir.canonicalize()?, strict: args.strict };
-    let in_use = || format!("{} is in use by another process", dir.display());
-    let mut client = args.ledger.socket().ask(&request).with_context(in_use)?;
-    match client.answer().with_context(in_use)? {
-        Answer::Ready { .. } => {}
-        other => bail!(unexpected(&other)),
-    }
+    let request = |ledger| Request::Append { ledger, strict: args.strict };
+    let (mut client, _) = args.ledger.hand_over(request)?;
     let mut sender = client.sender()?;
     // A daemon that has gone is told by its answers.
     let sent = thread::Builder::new().name("graven-reader".into()).spawn(move || {
@@ -39,6 +33,10 @@ pub(super) fn append(args: &AppendArgs) -> anyhow::Result<u8> {
             Answer::Refused { line, error } => report.refusal(line, &error)?,
             Answer::Done { .. } => break,
             other => bail!(unexpected(&other)),
+        }
+        // Whoever waits for a receipt before the next event has it now.
+        if !client.has_answer() {
+            out.flush()?;
         }
     }
     out.flush()?;

@@ -1,6 +1,5 @@
 //! `exec` through the daemon that writes the ledger: the daemon records, this process runs the command.
 
-use std::path::Path;
 use std::process::ExitStatus;
 
 use anyhow::{Context as _, bail};
@@ -14,22 +13,16 @@ use crate::daemon::unexpected;
 use crate::tally;
 
 pub(super) async fn record(args: &ExecArgs, mut subject: Subject) -> anyhow::Result<ExitStatus> {
-    args.ledger.leave_to_daemon()?;
-    let dir = args.ledger.dir();
     let cgroup = make_cgroup(&subject.agent)?;
-    let request = Request::Watch {
-        ledger: dir.canonicalize()?,
+    let request = |ledger| Request::Watch {
+        ledger,
         agent: subject.agent.id.clone(),
         trace_id: subject.agent.trace_id.clone(),
         cgroup: cgroup.path().to_owned(),
         cgroup_id: cgroup.id(),
         keep_going: args.keep_going,
     };
-    let mut client = args.ledger.socket().ask(&request).with_context(|| in_use(dir))?;
-    let first = match client.answer().with_context(|| in_use(dir))? {
-        Answer::Ready { size } => size,
-        other => bail!(unexpected(&other)),
-    };
+    let (client, first) = args.ledger.hand_over(request)?;
     let sender = client.sender()?;
     let mut answers = listen(client)?;
     let gone = async { drop((&mut answers.early).await) };
@@ -44,13 +37,9 @@ pub(super) async fn record(args: &ExecArgs, mut subject: Subject) -> anyhow::Res
     };
     let status = ended?;
     let trace_id = &subject.agent.trace_id;
-    let counts = tally::count(&Paths::new(dir), first, size, trace_id)?;
+    let counts = tally::count(&Paths::new(args.ledger.dir()), first, size, trace_id)?;
     summarise(args, &summary::Recorded::by_daemon(&counts), &counts);
     Ok(status)
-}
-
-fn in_use(dir: &Path) -> String {
-    format!("{} is in use by another process", dir.display())
 }
 
 /// What the daemon says, heard by a thread of its own.

@@ -1,7 +1,6 @@
 //! The asking end.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +99,12 @@ impl Client {
         }
     }
 
+    /// Whether a further answer is here already, so that [`Self::answer`] does not wait.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.answers.buffer().contains(&b'\n')
+    }
+
     /// The sending half, for a thread of its own.
     ///
     /// # Errors
@@ -107,12 +112,6 @@ impl Client {
     /// [`ControlError::Gone`] if no descriptor is to be had.
     pub fn sender(&self) -> Result<UnixStream, ControlError> {
         self.stream.try_clone().map_err(|source| self.gone(Some(source)))
-    }
-
-    /// Tells the daemon that nothing more comes.
-    pub fn finish(&self) {
-        // Fails only where the daemon has gone, which the next answer tells.
-        let _closed = self.stream.shutdown(Shutdown::Write);
     }
 
     fn gone(&self, source: Option<io::Error>) -> ControlError {

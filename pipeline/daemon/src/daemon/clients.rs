@@ -1,12 +1,12 @@
 //! Clients for whom a cgroup is watched: `graven exec` through the service.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use graven_capture::{cgroup_populated, kill_cgroup};
 use uuid::Uuid;
 
 use super::Daemon;
@@ -42,13 +42,12 @@ impl Client {
     }
 
     fn is_populated(&self) -> bool {
-        let events = fs::read_to_string(self.cgroup.join("cgroup.events"));
-        events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+        cgroup_populated(&self.cgroup).unwrap_or(false)
     }
 
     /// Kills what runs in the cgroup: a client that died, or does not obey, may have left something there.
     fn kill(&self) {
-        if let Err(error) = fs::write(self.cgroup.join("cgroup.kill"), "1") {
+        if let Err(error) = kill_cgroup(&self.cgroup) {
             tracing::debug!(%error, "the cgroup is gone already");
         }
     }
@@ -106,7 +105,7 @@ impl Daemon {
             watcher.countermand(index)?;
         }
         let observer = self.posts.get(&client.ledger).and_then(|post| post.tenant.observer());
-        Ok(observer.map_or(0, |observer| observer.figures().size))
+        Ok(observer.map_or(0, |observer| observer.counters().size()))
     }
 
     /// Ends the watches of commands that went on without their client and are over, and warns the clients of
