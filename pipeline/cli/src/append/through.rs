@@ -34,6 +34,10 @@ pub(super) fn append(args: &AppendArgs) -> anyhow::Result<u8> {
     let mut report = Report::new(args.receipts);
     let mut out = BufWriter::new(io::stdout().lock());
     loop {
+        // Who waits for a receipt before the next event gets it.
+        if client.would_wait() {
+            out.flush()?;
+        }
         match client.answer()? {
             Answer::Receipt { leaf, line, seq } => report.receipt(&mut out, line, &leaf, seq)?,
             Answer::Refused { line, error } => report.refusal(line, &error)?,

@@ -81,6 +81,12 @@ impl Client {
         Ok(client)
     }
 
+    /// Whether nothing more has come yet: then [`Self::answer`] may have to wait.
+    #[must_use]
+    pub fn would_wait(&self) -> bool {
+        !self.answers.buffer().contains(&b'\n')
+    }
+
     /// The next answer.
     ///
     /// # Errors
