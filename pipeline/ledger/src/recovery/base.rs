@@ -11,7 +11,7 @@ use crate::files::read_if_there;
 use crate::tiles::TileWriter;
 use crate::{
     BlockHeader, Chain, Frontier, Leaves, LedgerError, Members, Placement, SegmentCursor,
-    SegmentFile, TileReader, open_checkpoint,
+    SegmentFile, TileReader, list_segments, open_checkpoint,
 };
 
 /// Where the sealed records end.
@@ -137,20 +137,25 @@ impl Recovery {
             return Ok(Base { chain: Chain::new(self.genesis), end: None, last: None });
         };
         let seq = header.size - 1;
-        let missing = |path: &Path, problem: &str| LedgerError::Corrupt {
+        let corrupt = |path: &Path, at_byte: Option<u64>, problem: &str| LedgerError::Corrupt {
             path: path.to_owned(),
-            at_byte: None,
+            at_byte,
             record: Some(seq),
             problem: problem.into(),
         };
-        let found = crate::find(&self.paths, seq)?
-            .ok_or_else(|| missing(&self.paths.segments(), "the last sealed record is missing"))?;
+        let Some(found) = crate::find(&self.paths, seq)? else {
+            let segments = list_segments(&self.paths)?;
+            let holder = segments.into_iter().rev().find(|segment| segment.first <= seq);
+            let path = holder.map_or_else(|| self.paths.segments(), |segment| segment.path);
+            return Err(corrupt(&path, None, "the last sealed record is missing"));
+        };
+        let (path, at_byte) = (&found.segment.path, Some(found.at_byte));
         if leaf_hash(&found.record) != header.head {
-            return Err(missing(&found.segment.path, "the last sealed record has another hash"));
+            return Err(corrupt(path, at_byte, "the last sealed record has another hash"));
         }
         let last = Members::read(&found.record)
             .and_then(|members| Placement::read(&members, self.info.origin.as_str()))
-            .map_err(|error| missing(&found.segment.path, &error.to_string()))?;
+            .map_err(|error| corrupt(path, at_byte, &error.to_string()))?;
         let tree = TileReader::new(&self.paths).frontier(header.size)?;
         let end = found.at_byte + found.record.len() as u64 + 1;
         Ok(Base {
