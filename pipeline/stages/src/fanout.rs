@@ -7,6 +7,7 @@ use graven_ledger::{LedgerError, Paths, SegmentCursor};
 use graven_sink::{CommittedBatch, Sink, SinkError};
 
 use crate::counters::SinkMeter;
+use crate::figures::SinkFigures;
 use crate::window::Window;
 
 /// Bytes read from the segments at a time for a sink that lags.
@@ -39,6 +40,17 @@ pub struct SinkReport {
     pub cursor: u64,
     /// Why it stopped before the end, where it did.
     pub failure: Option<String>,
+}
+
+impl SinkReport {
+    /// The report of a sink that can give none.
+    pub(crate) fn panicked(meter: &SinkMeter) -> Self {
+        let failure = "the sink has panicked; this is a defect, please report it".to_owned();
+        meter.failed(&failure);
+        let SinkFigures { name, cursor, .. } = meter.figures(0);
+        tracing::error!(sink = name, cursor, "{failure}; the ledger keeps its records");
+        Self { name, cursor, failure: Some(failure) }
+    }
 }
 
 /// Delivers to one sink until commit has ended and everything is delivered.
