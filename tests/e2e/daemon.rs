@@ -4,7 +4,7 @@ mod clients;
 mod failures;
 mod followed;
 mod reload;
-mod rig;
+pub(crate) mod rig;
 mod seen;
 
 use std::fs;

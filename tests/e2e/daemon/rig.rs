@@ -20,17 +20,17 @@ use crate::support::{GRAVEN, Ledger, code, text};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A daemon at work; killed if the test fails.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    pub(super) home: tempfile::TempDir,
+    pub(crate) home: tempfile::TempDir,
 }
 
 /// A cgroup at the top of the hierarchy, removed when dropped.
-pub(super) struct Cgroup(PathBuf);
+pub(crate) struct Cgroup(PathBuf);
 
 /// Waits until `ready` gives something.
 #[expect(clippy::disallowed_methods, reason = "a test's patience")]
-pub(super) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let since = Instant::now();
     loop {
         if let Some(found) = ready() {
@@ -43,12 +43,12 @@ pub(super) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T
 
 impl Daemon {
     /// The configuration file, whose paths are below `home`.
-    pub(super) fn config(home: &Path) -> PathBuf {
+    pub(crate) fn config(home: &Path) -> PathBuf {
         home.join("graven.toml")
     }
 
     /// Starts with ledgers `one`, `two`, … each with the `[[ledger]]` settings given.
-    pub(super) fn start(ledgers: &[(&Ledger, &str)], more: &str) -> Self {
+    pub(crate) fn start(ledgers: &[(&Ledger, &str)], more: &str) -> Self {
         let daemon = Self::spawn(ledgers, more, "");
         wait_for("the daemon", || {
             daemon.graven(&["status"]).status.code().filter(|code| *code < 2)
@@ -57,7 +57,7 @@ impl Daemon {
     }
 
     /// The same without waiting for it; `before` is what the shell does that becomes the daemon.
-    pub(super) fn spawn(ledgers: &[(&Ledger, &str)], more: &str, before: &str) -> Self {
+    pub(crate) fn spawn(ledgers: &[(&Ledger, &str)], more: &str, before: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         write_config(home.path(), ledgers, more);
         let log = fs::File::create(home.path().join("log")).expect("a log");
@@ -68,32 +68,32 @@ impl Daemon {
         Self { child: command.spawn().expect("graven starts"), home }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).expect("a log")
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.home.path().join("control.sock")
     }
 
     /// A client of this daemon's.
-    pub(super) fn graven(&self, args: &[&str]) -> Output {
+    pub(crate) fn graven(&self, args: &[&str]) -> Output {
         let mut command = Command::new(GRAVEN);
         command.args(args).env("GRAVEN_SOCKET", self.socket()).stdin(Stdio::null());
         command.output().expect("graven runs")
     }
 
-    pub(super) fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let output = self.graven(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)))
     }
 
     /// The state of what is watched under `name`: `None` for a target that is at work.
-    pub(super) fn waiting(&self, name: &str) -> Option<String> {
+    pub(crate) fn waiting(&self, name: &str) -> Option<String> {
         let status = self.status();
         let targets = status["ledgers"].as_array().expect("ledgers").iter().flat_map(|ledger| {
             let watches = ledger["watches"].as_array().expect("watches");
@@ -104,23 +104,23 @@ impl Daemon {
         found["waiting"].as_str().map(str::to_owned)
     }
 
-    pub(super) fn reconfigure(&self, ledgers: &[(&Ledger, &str)], more: &str) {
+    pub(crate) fn reconfigure(&self, ledgers: &[(&Ledger, &str)], more: &str) {
         write_config(self.home.path(), ledgers, more);
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, signal).expect("it runs");
     }
 
     /// Ends it in order; returns its exit code.
-    pub(super) fn stop(mut self) -> i32 {
+    pub(crate) fn stop(mut self) -> i32 {
         self.signal(Signal::TERM);
         code(self.child.wait().expect("it ends"))
     }
 
     /// Waits until it ends of itself; `None` where a signal ended it.
-    pub(super) fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         wait_for("the daemon's end", || self.child.try_wait().expect("it is ours")).code()
     }
 }
@@ -151,13 +151,13 @@ fn write_config(home: &Path, ledgers: &[(&Ledger, &str)], more: &str) {
 }
 
 /// A loopback port that is free.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port()
 }
 
 /// The body of an HTTP answer.
-pub(super) fn http_get(port: u16, path: &str) -> String {
+pub(crate) fn http_get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("metrics are served");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .expect("sent");
@@ -170,7 +170,7 @@ pub(super) fn http_get(port: u16, path: &str) -> String {
 
 impl Cgroup {
     /// A name that no other test uses.
-    pub(super) fn name(purpose: &str) -> String {
+    pub(crate) fn name(purpose: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         format!(
             "graven-test-{}-{purpose}-{}",
@@ -179,18 +179,18 @@ impl Cgroup {
         )
     }
 
-    pub(super) fn new(purpose: &str) -> Self {
+    pub(crate) fn new(purpose: &str) -> Self {
         Self::named(&Self::name(purpose))
     }
 
-    pub(super) fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         let path = mount().join(name);
         fs::create_dir(&path).expect("root may make a cgroup");
         Self(path)
     }
 
     /// One whose number of threads can be limited: of version 1 where that has the controller.
-    pub(super) fn of_pids(purpose: &str) -> Self {
+    pub(crate) fn of_pids(purpose: &str) -> Self {
         let (first, second) = (Path::new("/sys/fs/cgroup/pids"), mount());
         let parent = if first.is_dir() {
             first.to_owned()
@@ -203,29 +203,29 @@ impl Cgroup {
         Self(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// As in `/proc/self/cgroup`.
-    pub(super) fn below(&self) -> String {
+    pub(crate) fn below(&self) -> String {
         format!("/{}", self.0.strip_prefix(mount()).expect("below the mount").display())
     }
 
-    pub(super) fn is_populated(&self) -> bool {
+    pub(crate) fn is_populated(&self) -> bool {
         let events = fs::read_to_string(self.0.join("cgroup.events")).expect("its state");
         events.contains("populated 1")
     }
 
     /// A shell script that runs in it.
-    pub(super) fn script(&self, script: &str) -> Command {
+    pub(crate) fn script(&self, script: &str) -> Command {
         let mut command = Command::new("sh");
         let moved = format!("echo $$ > {}/cgroup.procs; {script}", self.0.display());
         command.arg("-c").arg(moved).stdin(Stdio::null());
         command
     }
 
-    pub(super) fn run(&self, script: &str) {
+    pub(crate) fn run(&self, script: &str) {
         let output = self.script(script).output().expect("sh runs");
         assert!(output.status.success(), "{}", text(&output));
     }
