@@ -9,6 +9,7 @@ use graven_sink::CommittedBatch;
 use crate::batch::{Durable, Sequenced};
 use crate::clock;
 use crate::counters::Counters;
+use crate::failpoint;
 use crate::stage::StageError;
 use crate::window::WindowWriter;
 
@@ -42,7 +43,9 @@ impl Committer {
                 unsynced_bytes += self.write(&next)?;
                 group.push(next);
             }
+            failpoint::pass("commit, written");
             self.sync(unsynced_bytes)?;
+            failpoint::pass("commit, synced");
             for committed in group {
                 self.hand_over(committed)?;
             }

@@ -7,6 +7,7 @@ use graven_ledger::{LedgerError, Paths, SegmentCursor};
 use graven_sink::{CommittedBatch, Sink, SinkError};
 
 use crate::counters::SinkMeter;
+use crate::failpoint;
 use crate::figures::SinkFigures;
 use crate::window::Window;
 
@@ -98,6 +99,7 @@ async fn follow(
                 Some(batch) => batch,
                 None => read_segments(&mut segments, paths, *cursor, durable)?,
             };
+            failpoint::pass("fan-out");
             *cursor = append(sink, &batch, &window).await?;
             meter.reached(*cursor, durable);
         }

@@ -13,6 +13,10 @@ mod commit;
 mod container;
 mod counters;
 mod facts;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
+#[cfg(not(feature = "failpoints"))]
+mod failpoint;
 mod fanout;
 mod figures;
 mod gaps;
