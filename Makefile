@@ -16,6 +16,7 @@ run: build ## build, record a small agent, verify
 
 test: packages ## all tests
 	cargo test --locked --workspace
+	cargo test --locked -p graven-daemon --features failpoints --test failpoints
 	python3 -m unittest discover -s tests/second_verifier
 	tests/ops/run.sh
 
@@ -27,7 +28,7 @@ test-vm: ## capture on Debian's kernels 6.1 and 6.12, in qemu
 crash: ## crash the ledger at 10,000 points, on a model of the disk
 	GRAVEN_CRASH_POINTS=10000 cargo test --release --locked -p graven-ledger --test crash
 
-fuzz: ## fuzz each parser for FUZZ_S seconds (60), with nightly Rust
+fuzz: ## fuzz each parser for FUZZ_S seconds (60), two at a time, with nightly Rust
 	@tests/packages.sh fuzz
 	@tests/fuzz/run.sh
 
@@ -48,5 +49,6 @@ soak: packages ## ten minutes of builds under a watching daemon: what grows, and
 check: packages ## format, lints, docs, licences
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p graven-daemon --features failpoints --test failpoints -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 	cargo deny --locked check bans licenses sources

@@ -5,6 +5,7 @@ mod check;
 mod daemon;
 mod exec;
 mod exit_codes;
+mod faults;
 mod kill;
 mod operators;
 mod schema;

@@ -125,6 +125,33 @@ pub(crate) fn lines_of(output: impl Read + Send + 'static) -> mpsc::Receiver<Str
     lines
 }
 
+/// What was acknowledged: index and leaf hash.
+pub(crate) type Receipt = (u64, String);
+
+/// The receipts in what `append --receipts` printed; a torn last line is none.
+pub(crate) fn receipts(printed: &[u8]) -> Vec<Receipt> {
+    let lines = printed.split(|byte| *byte == b'\n');
+    let parsed = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    parsed.filter_map(|it| Some((it["seq"].as_u64()?, it["leaf"].as_str()?.to_owned()))).collect()
+}
+
+/// Every acknowledged record is sealed in the ledger in `dir`, at its index.
+pub(crate) fn assert_stand(dir: &Path, acknowledged: &[Receipt]) {
+    let paths = graven_ledger::Paths::new(dir);
+    let note = std::fs::read_to_string(paths.checkpoint()).expect("a checkpoint");
+    let size = note.lines().nth(1).and_then(|line| line.parse().ok()).expect("its size");
+    let mut cursor = graven_ledger::SegmentCursor::new(&paths, 0);
+    let (_, lines) = cursor.read(size, usize::MAX).expect("every record can be read");
+    let leaves: Vec<String> = lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| graven_record::leaf_hash(&line[..line.len() - 1]).to_string())
+        .collect();
+    for (seq, leaf) in acknowledged {
+        let stands = usize::try_from(*seq).ok().and_then(|seq| leaves.get(seq));
+        assert_eq!(stands, Some(leaf), "acknowledged record {seq}");
+    }
+}
+
 /// Both streams, for messages.
 pub(crate) fn text(output: &Output) -> String {
     format!(

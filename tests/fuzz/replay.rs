@@ -46,6 +46,31 @@ fn notes_and_keys() {
 }
 
 #[test]
-fn ledger_lines() {
+fn ledger_files() {
     replay_both("ledger", bodies::ledger);
+}
+
+#[test]
+fn block_headers() {
+    replay_both("header", bodies::header);
+}
+
+#[test]
+fn segment_lines() {
+    replay_both("line", bodies::line);
+}
+
+#[test]
+fn tiles() {
+    replay_both("tile", bodies::tile);
+}
+
+#[test]
+fn proofs() {
+    replay_both("proof", bodies::proof);
+}
+
+#[test]
+fn settings() {
+    replay_both("config", bodies::config);
 }

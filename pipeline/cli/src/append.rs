@@ -19,8 +19,8 @@ use graven_verify::screen::number;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::exit;
 use crate::ledger::LedgerArgs;
+use crate::{descriptors, exit};
 
 /// Append application events from a file or standard input, one JSON object a line.
 ///
@@ -52,6 +52,7 @@ pub(crate) struct AppendArgs {
 }
 
 pub(crate) fn run(args: AppendArgs) -> anyhow::Result<u8> {
+    descriptors::enough()?;
     match args.ledger.open()? {
         Some(ledger) => actix::System::new().block_on(append(args, ledger)),
         None => through::append(&args),

@@ -18,9 +18,9 @@ use graven_capture::{AgentCgroup, COMMAND_PREFIX, Cgroup2, SpawnError};
 use graven_daemon::new_trace_id;
 use graven_stages::Agent;
 
-use crate::exit;
 use crate::ledger::LedgerArgs;
 use crate::tally::Counts;
+use crate::{descriptors, exit};
 
 /// Exit code where Graven itself failed; every other code is the command's.
 pub(crate) const GRAVEN_FAILED: u8 = 125;
@@ -59,7 +59,7 @@ pub(crate) struct ExecArgs {
 }
 
 pub(crate) fn run(args: &ExecArgs) -> ExitCode {
-    match actix::System::new().block_on(record(args)) {
+    match descriptors::enough().and_then(|()| actix::System::new().block_on(record(args))) {
         Ok(status) => ExitCode::from(code_of(status)),
         Err(error) => {
             exit::report(&error);

@@ -7,6 +7,7 @@ use graven_capture::CaptureError;
 use graven_ledger::LedgerError;
 use graven_stages::StageError;
 use graven_verify::screen::{UntilClosed, output};
+use rustix::io::Errno;
 
 /// All is well.
 pub(crate) const GOOD: u8 = 0;
@@ -50,8 +51,37 @@ pub(crate) fn finish(result: anyhow::Result<u8>) -> ExitCode {
 
 /// Prints an error with its causes as one sentence.
 pub(crate) fn report(error: &anyhow::Error) {
+    let remedy = refused(error).and_then(remedy).map(|it| format!("; {it}")).unwrap_or_default();
     // Standard error is all there is to complain to.
-    drop(writeln!(std::io::stderr(), "graven: {error:#}"));
+    drop(writeln!(std::io::stderr(), "graven: {error:#}{remedy}"));
+}
+
+/// The operating system's refusal to read or write a ledger, where that is what went wrong.
+fn refused(error: &anyhow::Error) -> Option<&std::io::Error> {
+    error.chain().find_map(of_cause).and_then(|error| match error {
+        LedgerError::Io { source, .. } => Some(source),
+        _ => None,
+    })
+}
+
+/// What to do about it, where it is the machine that is at fault. What was acknowledged stands in any case.
+fn remedy(refusal: &std::io::Error) -> Option<&'static str> {
+    match refusal.raw_os_error().map(Errno::from_raw_os_error)? {
+        Errno::NOSPC | Errno::DQUOT => Some("make room there, then run it again"),
+        Errno::ROFS => Some("mount that file system writable, then run it again"),
+        Errno::MFILE | Errno::NFILE => Some("raise `ulimit -n`, then run it again"),
+        Errno::IO => Some("see with `dmesg` what ails that disk, then run it again"),
+        _ => None,
+    }
+}
+
+/// The ledger's error that a cause is.
+fn of_cause<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a LedgerError> {
+    let in_stage = || match cause.downcast_ref() {
+        Some(StageError::Ledger(error)) => Some(error),
+        _ => None,
+    };
+    cause.downcast_ref().or_else(in_stage)
 }
 
 /// Whoever read our output has seen enough (`graven tail | head`): the end of a verb that has none of its own.
@@ -71,10 +101,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 /// The exit code that an error's causes call for.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
-        if let Some(error) = cause.downcast_ref::<LedgerError>() {
-            return of_ledger(error);
-        }
-        if let Some(StageError::Ledger(error)) = cause.downcast_ref::<StageError>() {
+        if let Some(error) = of_cause(cause) {
             return of_ledger(error);
         }
         if let Some(error) = cause.downcast_ref::<graven_verify::VerifyError>() {

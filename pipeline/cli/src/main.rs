@@ -4,6 +4,7 @@ mod append;
 mod check;
 mod completions;
 mod daemon;
+mod descriptors;
 mod doctor;
 mod exec;
 mod exit;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::exit;
+use crate::{descriptors, exit};
 
 /// Watch what the configuration names, and record it: the service.
 ///
@@ -26,6 +26,7 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
+    descriptors::enough()?;
     actix::System::new().block_on(graven_daemon::run(&args.config))?;
     Ok(exit::GOOD)
 }

@@ -88,7 +88,8 @@ impl<R: Read> Feed<R> {
         Ok(())
     }
 
-    /// Runs to the end, telling each batch's acknowledgement in order.
+    /// Runs to the end, telling each batch's acknowledgement in order. Where that cannot go on, `hang_up` must
+    /// end the input: the reader may be waiting for more of it, from a sender who waits for an answer.
     ///
     /// # Errors
     ///
@@ -96,6 +97,7 @@ impl<R: Read> Feed<R> {
     pub fn run_scoped(
         self,
         mut tell: impl FnMut(Acknowledgement) -> io::Result<()>,
+        hang_up: impl FnOnce(),
     ) -> anyhow::Result<()>
     where
         R: Send,
@@ -113,8 +115,10 @@ impl<R: Read> Feed<R> {
                     break;
                 }
             }
-            // The reader notices once it has its next batch.
             drop(batches);
+            if told.is_err() {
+                hang_up();
+            }
             told?;
             fed.join().unwrap_or_else(|_| anyhow::bail!("the reader has panicked"))
         })

@@ -4,6 +4,7 @@
 //! the tiles of one level appended to one file.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -194,9 +195,19 @@ impl TileReader {
     }
 }
 
-fn read_hashes(path: &Path, index: u64, count: u64) -> std::io::Result<Vec<Hash>> {
-    let mut bytes = vec![0; usize::try_from(count * HASH_BYTES).unwrap_or(usize::MAX)];
-    File::open(path)?.read_exact_at(&mut bytes, index * HASH_BYTES)?;
+fn read_hashes(path: &Path, index: u64, count: u64) -> io::Result<Vec<Hash>> {
+    let file = File::open(path)?;
+    let stored = file.metadata()?.len() / HASH_BYTES;
+    // Before there is memory for them: a number of hashes may be from a file that anybody wrote.
+    if index.checked_add(count).is_none_or(|end| end > stored) {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("it has {stored} hashes, and {count} from {index} on are wanted"),
+        ));
+    }
+    let length = usize::try_from(count * HASH_BYTES).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, index * HASH_BYTES)?;
     let (hashes, _) = bytes.as_chunks::<32>();
     Ok(hashes.iter().map(|hash| Hash(*hash)).collect())
 }

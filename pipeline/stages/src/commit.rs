@@ -10,6 +10,7 @@ use crate::batch::{Durable, Sequenced};
 use crate::clock;
 use crate::counters::Counters;
 use crate::disk_budget::DiskBudget;
+use crate::failpoint;
 use crate::stage::StageError;
 use crate::window::WindowWriter;
 
@@ -45,7 +46,9 @@ impl Committer {
                 unsynced_bytes += self.write(&next)?;
                 group.push(next);
             }
+            failpoint::pass("commit, written");
             self.sync(unsynced_bytes)?;
+            failpoint::pass("commit, synced");
             for committed in group {
                 self.hand_over(committed)?;
             }

@@ -7,6 +7,8 @@ use graven_ledger::{LedgerError, Paths, SegmentCursor};
 use graven_sink::{CommittedBatch, Sink, SinkError};
 
 use crate::counters::SinkMeter;
+use crate::failpoint;
+use crate::figures::SinkFigures;
 use crate::window::Window;
 
 /// Bytes read from the segments at a time for a sink that lags.
@@ -39,6 +41,17 @@ pub struct SinkReport {
     pub cursor: u64,
     /// Why it stopped before the end, where it did.
     pub failure: Option<String>,
+}
+
+impl SinkReport {
+    /// The report of a sink that can give none.
+    pub(crate) fn panicked(meter: &SinkMeter) -> Self {
+        let failure = "the sink has panicked; this is a defect, please report it".to_owned();
+        meter.failed(&failure);
+        let SinkFigures { name, cursor, .. } = meter.figures(0);
+        tracing::error!(sink = name, cursor, "{failure}; the ledger keeps its records");
+        Self { name, cursor, failure: Some(failure) }
+    }
 }
 
 /// Delivers to one sink until commit has ended and everything is delivered.
@@ -86,6 +99,7 @@ async fn follow(
                 Some(batch) => batch,
                 None => read_segments(&mut segments, paths, *cursor, durable)?,
             };
+            failpoint::pass("fan-out");
             *cursor = append(sink, &batch, &window).await?;
             meter.taken(*cursor, durable);
         }

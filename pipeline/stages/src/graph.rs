@@ -365,7 +365,10 @@ fn fan_out(
     let metered = Arc::clone(&meter);
     let arbiter = Arbiter::new();
     arbiter.spawn(async move {
-        drop(sender.send(deliver(sink, window, paths, metered).await));
+        // A task of its own, so that it is told of even where it panics.
+        let delivery = deliver(sink, window, paths, Arc::clone(&metered));
+        let delivered = tokio::task::spawn_local(delivery).await;
+        drop(sender.send(delivered.unwrap_or_else(|_| SinkReport::panicked(&metered))));
         Arbiter::current().stop();
     });
     (meter, report)

@@ -14,6 +14,10 @@ mod container;
 mod counters;
 mod disk_budget;
 mod facts;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
+#[cfg(not(feature = "failpoints"))]
+mod failpoint;
 mod fanout;
 mod figures;
 mod gaps;

@@ -14,6 +14,7 @@ use crate::batch::{EventBatch, Job, Normalized, OwnBody, OwnRecord, Raw, Rejecti
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::facts::Namespaces;
+use crate::failpoint;
 use crate::left_out::{CallCounts, Span};
 
 /// Puts raw input into the ledger's form. It has no state of its own, so any number may run.
@@ -31,6 +32,7 @@ impl Normalizer {
     /// Runs until upstream closes. Each batch is handed over at the place that it took at intake.
     pub(crate) fn run(self) {
         while let Ok(Job { raw, ticket, reply }) = self.jobs.recv() {
+            failpoint::pass("normalize");
             let mut drafts = DraftBatch::default();
             let (mut lines, mut rejected) = (Vec::new(), Vec::new());
             let (mut left_out, mut spans) = (CallCounts::new(), Vec::new());

@@ -9,6 +9,7 @@ use crate::batch::Durable;
 use crate::clock;
 use crate::counters::Counters;
 use crate::disk_budget::DiskBudget;
+use crate::failpoint;
 use crate::stage::StageError;
 
 #[derive(Debug)]
@@ -26,11 +27,13 @@ impl Sealer {
         while let Ok(durable) = self.durable.recv() {
             match durable {
                 Durable::Leaves(leaves) => {
+                    failpoint::pass("seal, leaves");
                     self.blocks.append(&leaves)?;
                     let hashes = &leaves.hashes[..];
                     self.counters.seal.passed(hashes.len() as u64, size_of_val(hashes) as u64);
                 }
                 Durable::Block(header) => {
+                    failpoint::pass("seal, block");
                     let header = self.blocks.seal(*header, clock::unix_s())?;
                     tracing::debug!(height = header.height, size = header.size, "sealed a block");
                     self.disk.add(block_bytes(&header));

@@ -10,6 +10,7 @@ use graven_record::{DraftBatch, TrueTime};
 use crate::batch::{Acknowledgement, Normalized, Sequenced};
 use crate::clock;
 use crate::counters::Counters;
+use crate::failpoint;
 use crate::left_out::{self, CallCounts, Span};
 use crate::stage::StageError;
 
@@ -64,6 +65,7 @@ impl Sequencer {
             self.end(&span, time, &mut batch.drafts);
         }
         let (mut steps, mut receipts) = (Vec::new(), Vec::new());
+        failpoint::pass("sequence");
         self.chain.append(&self.run, &batch.drafts, &mut steps, &mut receipts);
         let sealed = steps.iter().any(|step| matches!(step, Step::Seal(_)));
         if sealed || self.due_ns.is_none() {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -233,12 +234,14 @@ impl Connection<'_> {
         self.answer(&Answer::Ready { size: counters.size() })?;
         let feed = Feed::new(reader, strict, door.admission, door.intake);
         let mut out = io::BufWriter::new(self.stream);
-        feed.run_scoped(|acknowledgement| {
+        let tell = |acknowledgement| {
             for answer in answers_to(&acknowledgement) {
                 write_answer(&mut out, &answer)?;
             }
             out.flush()
-        })?;
+        };
+        // Fails only where the client has gone, which ends the input too.
+        feed.run_scoped(tell, || drop(self.stream.shutdown(Shutdown::Read)))?;
         self.answer(&Answer::Done { size: counters.size() })
     }
 

@@ -132,7 +132,8 @@ impl Cycle {
     }
 }
 
-/// Whether time may mend it: a full disk, another writer. What recovery refuses, it does not.
+/// Whether time may mend it: a full disk, another writer, or a disk that is not mounted while it is being
+/// repaired. What recovery refuses, it does not.
 fn may_pass(error: &LedgerError) -> bool {
-    matches!(error, LedgerError::Io { .. } | LedgerError::InUse(_))
+    matches!(error, LedgerError::Io { .. } | LedgerError::InUse(_) | LedgerError::NotALedger(_))
 }

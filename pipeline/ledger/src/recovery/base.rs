@@ -11,7 +11,7 @@ use crate::files::read_if_there;
 use crate::tiles::TileWriter;
 use crate::{
     BlockHeader, Chain, Frontier, Leaves, LedgerError, Members, Placement, SegmentCursor,
-    SegmentFile, TileReader, begins, open_checkpoint,
+    SegmentFile, TileReader, begins, list_segments, open_checkpoint,
 };
 
 /// Where the sealed records end.
@@ -164,9 +164,12 @@ impl Recovery {
             record: Some(seq),
             problem: problem.into(),
         };
-        let found = crate::find(&self.paths, seq)?.ok_or_else(|| {
-            corrupt(&self.paths.segments(), None, "the last sealed record is missing")
-        })?;
+        let Some(found) = crate::find(&self.paths, seq)? else {
+            let segments = list_segments(&self.paths)?;
+            let holder = segments.into_iter().rev().find(|segment| segment.first <= seq);
+            let path = holder.map_or_else(|| self.paths.segments(), |segment| segment.path);
+            return Err(corrupt(&path, None, "the last sealed record is missing"));
+        };
         let (path, at_byte) = (&found.segment.path, Some(found.at_byte));
         if leaf_hash(&found.record) != header.head {
             return Err(corrupt(path, at_byte, "the last sealed record has another hash"));
