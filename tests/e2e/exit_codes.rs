@@ -294,28 +294,33 @@ fn help_has_an_example_for_each_verb() {
     assert_eq!(code(output.status), 125, "a usage error of exec is no status of the command");
 }
 
-/// The auditor's binary stands alone: it links no actor, no kernel interface and no async runtime.
-#[test]
-fn the_verifier_links_no_writer() {
+/// What `cargo tree` says, one package with its features a line.
+fn tree(args: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--locked",
-            "--offline",
-            "-p",
-            "graven-verify",
-            "-e",
-            "normal",
-            "--prefix",
-            "none",
-        ])
+        .args(["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p} {f}"])
+        .args(args)
         .current_dir(root())
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", text(&output));
-    let tree = String::from_utf8_lossy(&output.stdout).into_owned();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The auditor's binary stands alone: it links no actor, no kernel interface and no async runtime.
+#[test]
+fn the_verifier_links_no_writer() {
+    let tree = tree(&["-p", "graven-verify", "-e", "normal"]);
     assert!(tree.contains("graven-ledger"), "control: {tree}");
     for banned in ["actix", "libbpf", "tokio", "rdkafka", "graven-stages", "graven-capture"] {
         assert!(!tree.contains(banned), "the verifier links {banned}:\n{tree}");
     }
+}
+
+/// No test of the workspace, and no build of the product, has stages that a test may make panic.
+#[test]
+fn the_product_has_no_failpoints() {
+    let armed = tree(&["-p", "graven-daemon", "--features", "failpoints"]);
+    assert!(armed.contains("failpoints"), "control: {armed}");
+    let tree = tree(&["--workspace"]);
+    assert!(tree.contains("graven-stages") && !tree.contains("failpoints"), "{tree}");
 }

@@ -158,7 +158,8 @@ class Trial:
     tests: str = "echo 'test result: ok. 1 passed; 0 failed; 0 ignored'"
     graven: str = (
         "case $1 in init) echo 'verifier key x' ;; doctor) echo 'capture ok x' ;; "
-        "exec) echo '  gaps none: x' ;; verify) printf 'good: x\\n  records 1: x\\n' ;; esac"
+        "exec) echo '  gaps none: x' ;; append) echo '{\"leaf\":\"x\",\"line\":6,\"seq\":9}' ;; "
+        "verify) printf 'good: x\\n  records 1: x\\n' ;; esac"
     )
     limit_s: int = BOOT_S_MAX
 
