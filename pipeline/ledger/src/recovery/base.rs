@@ -46,6 +46,9 @@ impl Recovery {
         if (signed.checkpoint.size, signed.checkpoint.root) != (header.size, header.root) {
             return Err(corrupt("the checkpoint is of another size or root".into()));
         }
+        if header.size == 0 {
+            return Err(corrupt("it is the header of no record".into()));
+        }
         Ok(Some(header))
     }
 

@@ -219,3 +219,23 @@ fn tiles_are_compared_at_every_level() {
     let report = home.assert_good();
     assert_eq!(report.notes[0].kind, NoteKind::OtherFiles, "{report}");
 }
+
+/// Even who has the key gets an answer, and no panic, for a header of a ledger without records.
+#[test]
+fn a_signed_header_of_no_record_is_refused() {
+    let home = ledger();
+    home.assert_good();
+    drop(home.open().unwrap());
+    let headers = lines(&home.paths().blocks());
+    let last = BlockHeader::parse(headers.last().unwrap().strip_suffix(b"\n").unwrap()).unwrap();
+    let secret = fs::read_to_string(home.key_path()).unwrap();
+    let key: PrivateKey = secret.trim_end().parse().unwrap();
+    let none = Checkpoint { origin: ORIGIN.parse().unwrap(), size: 0, root: last.root };
+    let checkpoint = Some(key.sign(&none, NOW_S));
+    let mut line = BlockHeader { size: 0, checkpoint, ..last }.to_line();
+    line.push(b'\n');
+    overwrite(&home.paths().blocks(), &[headers.concat(), line].concat());
+    let error = home.open().unwrap_err().to_string();
+    assert!(error.contains("no record"), "{error}");
+    assert_eq!(home.verify().verdict, Verdict::Fault);
+}
