@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
+use crate::daemon::rig::wait_for;
 use crate::support::{GRAVEN, Ledger, code, have_root, root, stderr, text};
 
 fn exec(ledger: &Ledger, args: &[&str]) -> std::process::Output {
@@ -213,16 +214,6 @@ fn clock_state() -> Option<&'static str> {
     if said == "0" || said == "False" { None } else { Some("unsynchronised") }
 }
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if done() {
-            return;
-        }
-        sleep(Duration::from_millis(20));
-    }
-    panic!("{what} did not happen within ten seconds");
-}
-
 fn start_sleeper(ledger: &Ledger, options: &[&str]) -> (std::process::Child, Pid) {
     let command = ["sh", "-c", "echo $$ > pid.new && mv pid.new pid && exec sleep 1000"];
     let child = ledger
@@ -232,7 +223,7 @@ fn start_sleeper(ledger: &Ledger, options: &[&str]) -> (std::process::Child, Pid
         .spawn()
         .expect("graven starts");
     let file = ledger.home().join("pid");
-    wait_for("the command's start", || file.exists());
+    wait_for("the command's start", || file.exists().then_some(()));
     let pid = fs::read_to_string(&file).expect("a file").trim().parse().expect("a number");
     (child, Pid::from_raw(pid).expect("a process"))
 }
@@ -246,7 +237,7 @@ fn nothing_runs_on_unrecorded_when_graven_dies() {
     let (mut graven, command) = start_sleeper(&ledger, &[]);
     graven.kill().expect("it runs");
     graven.wait().expect("it ends");
-    wait_for("the command's end", || test_kill_process(command).is_err());
+    wait_for("the command's end", || test_kill_process(command).err());
     // The next run recovers, and says that there was silence.
     let output = exec(&ledger, &["--", "true"]);
     assert_eq!(code(output.status), 0, "{}", text(&output));
@@ -269,7 +260,7 @@ fn leaving_the_cgroup_is_no_way_out() {
     assert_eq!(code(output.status), 0, "{}", text(&output));
     let pid = fs::read_to_string(ledger.home().join("pid")).expect("it ran");
     let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process");
-    wait_for("the straggler's end", || test_kill_process(pid).is_err());
+    wait_for("the straggler's end", || test_kill_process(pid).err());
     let records = ledger.records();
     let escaped = records.iter().any(|record| {
         record["kind"] == "syscall"
