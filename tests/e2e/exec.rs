@@ -358,3 +358,54 @@ fn a_ledger_that_cannot_be_written_kills_the_command() {
     let output = ledger.graven(&["verify", "after", "--key", "ledger.vkey"]);
     assert!(output.status.success(), "{}", text(&output));
 }
+
+/// As in a daemon's watch: what is left out is counted, and nothing is a gap.
+#[test]
+fn what_is_left_out_is_counted() {
+    if !have_root("filters") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let script = "import os\nfor i in range(100): os.sched_get_priority_max(os.SCHED_FIFO)\n\
+                  for name in ['seen'] + 7 * ['hidden/x']:\n try: os.open('/nonexistent/' + name, 0)\n except OSError: pass";
+    fs::write(ledger.home().join("calls.py"), script).expect("a script");
+    let command = ["--summary", "--", "python3", "calls.py"];
+    let counts = |records: &[Value]| {
+        let on = |path: &str| {
+            let opens = calls(records, "openat").into_iter();
+            opens.filter(|it| it["subject"]["id"] == path).count()
+        };
+        let asked = calls(records, "sched_get_priority_max").len();
+        [asked, on("/nonexistent/seen"), on("/nonexistent/hidden/x")]
+    };
+    let output = exec(&ledger, &command);
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    let before = ledger.records();
+    assert_eq!(counts(&before), [100, 1, 7], "control: without a filter all is recorded");
+
+    let filters = ["--syscalls", "openat,execve", "--exclude-path", "/nonexistent/hidden/**"];
+    let output = exec(&ledger, &[&filters[..], &command].concat());
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    assert!(stderr(&output).contains("or left out and counted there"), "{}", text(&output));
+    let records = ledger.records().split_off(before.len());
+    assert_eq!(counts(&records), [0, 1, 0]);
+    let sum = |pointer: &str| -> u64 {
+        let left_out = records.iter().filter(|it| it["action"] == "capture.left_out");
+        left_out.filter_map(|it| it.pointer(pointer)?.as_u64()).sum()
+    };
+    assert_eq!(sum("/detail/by/filter/sched_get_priority_max"), 100);
+    assert_eq!(sum("/detail/by/path/openat"), 7);
+    assert!(!records.iter().any(|it| it["kind"] == "gap"));
+
+    for (filter, why) in [
+        (["--syscalls", "opennat"], "did you mean `openat`?"),
+        (["--syscalls", ""], "there is no system call"),
+        (["--exclude-path", "hidden"], "begin it with `/`"),
+        (["--exclude-path", "/["], "is no glob"),
+    ] {
+        let output = exec(&ledger, &[&filter[..], &command].concat());
+        assert_eq!(code(output.status), 125, "{}", text(&output));
+        assert!(stderr(&output).contains(why), "{}", text(&output));
+    }
+    ledger.assert_good();
+}
