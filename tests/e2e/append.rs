@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::daemon::rig::wait_for;
 use crate::support::{EVENT, Ledger, code, stderr, text};
 
 fn actions(ledger: &Ledger) -> Vec<String> {
@@ -193,14 +194,9 @@ fn silence_is_broken_by_heartbeats() {
         .expect("graven starts");
     let beat =
         |ledger: &Ledger| ledger.records().iter().any(|record| record["action"] == "heartbeat");
-    let deadline = 100;
-    let beaten = (0..deadline).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
-        beat(&ledger)
-    });
+    wait_for("a heartbeat", || beat(&ledger).then_some(()));
     drop(child.stdin.take());
     assert!(child.wait().expect("it ends").success());
-    assert!(beaten, "no heartbeat came");
     let records = ledger.records();
     let heartbeat = records.iter().find(|record| record["action"] == "heartbeat").expect("one");
     assert!(heartbeat["detail"]["clock"]["synchronised"].is_boolean(), "{heartbeat}");
@@ -215,12 +211,7 @@ fn a_run_that_did_not_stop_in_order_leaves_a_gap() {
     let started = |ledger: &Ledger| {
         ledger.records().iter().any(|record| record["action"] == "pipeline.started")
     };
-    for _ in 0..100 {
-        std::thread::sleep(Duration::from_millis(20));
-        if started(&ledger) {
-            break;
-        }
-    }
+    wait_for("its first record", || started(&ledger).then_some(()));
     child.kill().expect("it runs");
     child.wait().expect("it ends");
     let output = ledger.feed(&["append"], EVENT.as_bytes());

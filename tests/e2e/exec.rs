@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
+use crate::daemon::rig::wait_for;
 use crate::support::{GRAVEN, Ledger, code, have_root, root, stderr, text};
 
 fn exec(ledger: &Ledger, args: &[&str]) -> std::process::Output {
@@ -213,16 +214,6 @@ fn clock_state() -> Option<&'static str> {
     if said == "0" || said == "False" { None } else { Some("unsynchronised") }
 }
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if done() {
-            return;
-        }
-        sleep(Duration::from_millis(20));
-    }
-    panic!("{what} did not happen within ten seconds");
-}
-
 fn start_sleeper(ledger: &Ledger, options: &[&str]) -> (std::process::Child, Pid) {
     let command = ["sh", "-c", "echo $$ > pid.new && mv pid.new pid && exec sleep 1000"];
     let child = ledger
@@ -232,7 +223,7 @@ fn start_sleeper(ledger: &Ledger, options: &[&str]) -> (std::process::Child, Pid
         .spawn()
         .expect("graven starts");
     let file = ledger.home().join("pid");
-    wait_for("the command's start", || file.exists());
+    wait_for("the command's start", || file.exists().then_some(()));
     let pid = fs::read_to_string(&file).expect("a file").trim().parse().expect("a number");
     (child, Pid::from_raw(pid).expect("a process"))
 }
@@ -246,7 +237,7 @@ fn nothing_runs_on_unrecorded_when_graven_dies() {
     let (mut graven, command) = start_sleeper(&ledger, &[]);
     graven.kill().expect("it runs");
     graven.wait().expect("it ends");
-    wait_for("the command's end", || test_kill_process(command).is_err());
+    wait_for("the command's end", || test_kill_process(command).err());
     // The next run recovers, and says that there was silence.
     let output = exec(&ledger, &["--", "true"]);
     assert_eq!(code(output.status), 0, "{}", text(&output));
@@ -269,7 +260,7 @@ fn leaving_the_cgroup_is_no_way_out() {
     assert_eq!(code(output.status), 0, "{}", text(&output));
     let pid = fs::read_to_string(ledger.home().join("pid")).expect("it ran");
     let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process");
-    wait_for("the straggler's end", || test_kill_process(pid).is_err());
+    wait_for("the straggler's end", || test_kill_process(pid).err());
     let records = ledger.records();
     let escaped = records.iter().any(|record| {
         record["kind"] == "syscall"
@@ -366,4 +357,55 @@ fn a_ledger_that_cannot_be_written_kills_the_command() {
     assert!(stderr(&output).contains("No space left on device"), "{}", text(&output));
     let output = ledger.graven(&["verify", "after", "--key", "ledger.vkey"]);
     assert!(output.status.success(), "{}", text(&output));
+}
+
+/// As in a daemon's watch: what is left out is counted, and nothing is a gap.
+#[test]
+fn what_is_left_out_is_counted() {
+    if !have_root("filters") {
+        return;
+    }
+    let ledger = Ledger::new();
+    let script = "import os\nfor i in range(100): os.sched_get_priority_max(os.SCHED_FIFO)\n\
+                  for name in ['seen'] + 7 * ['hidden/x']:\n try: os.open('/nonexistent/' + name, 0)\n except OSError: pass";
+    fs::write(ledger.home().join("calls.py"), script).expect("a script");
+    let command = ["--summary", "--", "python3", "calls.py"];
+    let counts = |records: &[Value]| {
+        let on = |path: &str| {
+            let opens = calls(records, "openat").into_iter();
+            opens.filter(|it| it["subject"]["id"] == path).count()
+        };
+        let asked = calls(records, "sched_get_priority_max").len();
+        [asked, on("/nonexistent/seen"), on("/nonexistent/hidden/x")]
+    };
+    let output = exec(&ledger, &command);
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    let before = ledger.records();
+    assert_eq!(counts(&before), [100, 1, 7], "control: without a filter all is recorded");
+
+    let filters = ["--syscalls", "openat,execve", "--exclude-path", "/nonexistent/hidden/**"];
+    let output = exec(&ledger, &[&filters[..], &command].concat());
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    assert!(stderr(&output).contains("or left out and counted there"), "{}", text(&output));
+    let records = ledger.records().split_off(before.len());
+    assert_eq!(counts(&records), [0, 1, 0]);
+    let sum = |pointer: &str| -> u64 {
+        let left_out = records.iter().filter(|it| it["action"] == "capture.left_out");
+        left_out.filter_map(|it| it.pointer(pointer)?.as_u64()).sum()
+    };
+    assert_eq!(sum("/detail/by/filter/sched_get_priority_max"), 100);
+    assert_eq!(sum("/detail/by/path/openat"), 7);
+    assert!(!records.iter().any(|it| it["kind"] == "gap"));
+
+    for (filter, why) in [
+        (["--syscalls", "opennat"], "did you mean `openat`?"),
+        (["--syscalls", ""], "there is no system call"),
+        (["--exclude-path", "hidden"], "begin it with `/`"),
+        (["--exclude-path", "/["], "is no glob"),
+    ] {
+        let output = exec(&ledger, &[&filter[..], &command].concat());
+        assert_eq!(code(output.status), 125, "{}", text(&output));
+        assert!(stderr(&output).contains(why), "{}", text(&output));
+    }
+    ledger.assert_good();
 }

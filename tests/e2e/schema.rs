@@ -5,13 +5,12 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Value, json};
 
+use crate::daemon::rig::wait_for;
 use crate::support::{EVENT, Ledger, code, have_root, root, text};
 
 const NAMES: [&str; 7] =
@@ -404,12 +403,7 @@ fn what_append_writes_is_as_the_schemas_say() {
         .spawn()
         .expect("graven starts");
     let written = |action: &str| ledger.records().iter().any(|record| record["action"] == action);
-    for _ in 0..200 {
-        if written("heartbeat") {
-            break;
-        }
-        sleep(Duration::from_millis(50));
-    }
+    wait_for("a heartbeat", || written("heartbeat").then_some(()));
     drop(beating.stdin.take());
     assert!(beating.wait().expect("it ends").success());
 

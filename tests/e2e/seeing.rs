@@ -1,12 +1,12 @@
 //! What an operator sees: `tail`, `status`, completions, manual pages.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{EVENT, GRAVEN, Ledger, code, stderr, text};
+use crate::daemon::rig::wait_for;
+use crate::support::{EVENT, GRAVEN, Ledger, code, lines_of, stderr, text};
 
 fn lines(ledger: &Ledger, args: &[&str]) -> Vec<String> {
     let output = ledger.graven(&[&["tail", "--no-follow"], args].concat());
@@ -68,15 +68,19 @@ fn tail_follows_a_ledger_that_grows() {
     let ledger = Ledger::new();
     ledger.feed(&["append"], event("a.first", "ada", "x").as_bytes());
     let mut tail = ledger
-        .command(&["tail", "-n", "0", "--call", "a.*"])
+        .command(&["tail", "-n", "1", "--call", "a.*"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("graven starts");
-    let mut shown = BufReader::new(tail.stdout.take().expect("a pipe")).lines();
-    ledger.feed(&["append"], format!("{}\n{EVENT}", event("a.second", "ada", "y")).as_bytes());
-    let day = shown.next().expect("a line").expect("text");
+    let shown = lines_of(tail.stdout.take().expect("a pipe"));
+    let next = || wait_for("a line", || shown.try_recv().ok());
+    let day = next();
     assert!(day.starts_with("── "), "{day}");
-    let line = shown.next().expect("a line").expect("text");
+    let line = next();
+    assert!(line.contains("a.first"), "control: {line}");
+    // It is past that by now: what comes later is followed.
+    ledger.feed(&["append"], format!("{EVENT}\n{}", event("a.second", "ada", "y")).as_bytes());
+    let line = next();
     assert!(line.contains("a.second") && line.contains("ada"), "{line}");
     assert!(!line.contains('\u{1b}'), "no colour where nobody looks: {line:?}");
     tail.kill().expect("it runs");

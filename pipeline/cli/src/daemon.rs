@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
+use graven_config::ConfigError;
 use graven_daemon::control::{Answer, Request, SOCKET_DEFAULT, Status};
 use graven_daemon::{Client, ControlError};
 
@@ -18,6 +19,16 @@ pub(crate) struct SocketArgs {
     socket: PathBuf,
 }
 
+/// Which daemon is asked: the one that a configuration is for, or the one on a socket.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DaemonArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+    /// The daemon's configuration, for the control socket that it names; that goes before --socket.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
 /// Apply the daemon's configuration file anew.
 ///
 /// Everything changes or nothing: where the file has problems or a ledger cannot be opened, the old
@@ -29,7 +40,21 @@ Example:
   sudo graven reload")]
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
-    socket: SocketArgs,
+    daemon: DaemonArgs,
+}
+
+impl DaemonArgs {
+    /// The way to its socket.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration.
+    pub(crate) fn socket(&self) -> Result<SocketArgs, ConfigError> {
+        match &self.config {
+            Some(path) => Ok(SocketArgs { socket: graven_config::load(path)?.control.socket }),
+            None => Ok(self.socket.clone()),
+        }
+    }
 }
 
 impl SocketArgs {
@@ -46,7 +71,7 @@ impl SocketArgs {
 }
 
 pub(crate) fn reload(args: &ReloadArgs, out: &mut impl Write) -> anyhow::Result<u8> {
-    match args.socket.ask(&Request::Reload {})?.answer()? {
+    match args.daemon.socket()?.ask(&Request::Reload {})?.answer()? {
         Answer::Applied { changes, sha256 } => {
             for change in &changes {
                 writeln!(out, "{change}")?;

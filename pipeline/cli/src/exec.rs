@@ -2,6 +2,7 @@
 
 mod command;
 mod direct;
+mod filter;
 mod summary;
 mod through;
 
@@ -42,6 +43,8 @@ pub(crate) struct ExecArgs {
     /// The agent's name on the record. Default: the command's name.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     agent: Option<String>,
+    #[command(flatten)]
+    filter: filter::Filter,
     /// Let the command go on if Graven dies. What it does then is on no record.
     #[arg(long)]
     keep_going: bool,

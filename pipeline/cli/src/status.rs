@@ -7,7 +7,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use crate::daemon::SocketArgs;
+use crate::daemon::DaemonArgs;
 use crate::exit;
 use page::Page;
 use verdict::Verdict;
@@ -23,14 +23,14 @@ Examples:
   sudo graven status --json | jq '.ledgers[].figures.sync'")]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
-    socket: SocketArgs,
+    daemon: DaemonArgs,
     /// Print everything as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<u8> {
-    let status = args.socket.status()?;
+    let status = args.daemon.socket()?.status()?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &status)?;
         writeln!(out)?;

@@ -213,8 +213,12 @@ impl Watch {
     }
 }
 
-/// The matcher of `globs`.
-pub(crate) fn excluded(globs: &[impl AsRef<str>]) -> Result<GlobSet, globset::Error> {
+/// What any of `globs` matches: `*` and `?` stop at a slash, `**` does not.
+///
+/// # Errors
+///
+/// None for globs that [`crate::path_glob`] has let pass.
+pub fn excluded(globs: &[impl AsRef<str>]) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         set.add(GlobBuilder::new(glob.as_ref()).literal_separator(true).build()?);

@@ -5,8 +5,9 @@ use std::ops::Range;
 use crate::key::Key;
 
 /// What is wrong with a value, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}; {remedy}")]
+pub struct Fault {
     pub(crate) what: String,
     pub(crate) remedy: String,
 }

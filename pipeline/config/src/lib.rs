@@ -23,11 +23,15 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-pub use config::{Budget, Config, Control, Ledger, Metrics, Release, Syscalls, Watch, Worm};
+pub use config::{
+    Budget, Config, Control, Ledger, Metrics, Release, Syscalls, Watch, Worm, excluded,
+};
 pub use diff::{Change, Setting, diff};
 pub use error::{ConfigError, Problem, Problems};
+pub use fault::Fault;
+pub use values::path_glob;
 
-use fault::{Fault, Findings};
+use fault::Findings;
 use key::Key;
 
 /// Reads and checks the settings in the file at `path`.

@@ -243,7 +243,11 @@ impl Checks {
                 &key.name("exclude_cgroups"),
                 values::cgroup,
             ),
-            exclude_paths: self.list(&raw.exclude_paths, &key.name("exclude_paths"), values::glob),
+            exclude_paths: self.list(
+                &raw.exclude_paths,
+                &key.name("exclude_paths"),
+                values::path_glob,
+            ),
             exec_env: self.list(&raw.exec_env, &key.name("exec_env"), values::variable),
         }
     }

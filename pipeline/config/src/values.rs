@@ -158,7 +158,12 @@ pub(crate) fn syscall(name: &str) -> Result<String, Fault> {
     ))
 }
 
-pub(crate) fn glob(text: &str) -> Result<String, Fault> {
+/// Checks a glob of absolute paths, as in `exclude_paths`, and gives it back.
+///
+/// # Errors
+///
+/// [`Fault`] where it can match no absolute path, or is no glob.
+pub fn path_glob(text: &str) -> Result<String, Fault> {
     if !text.starts_with('/') {
         return Err(Fault::new(
             format!("`{text}` matches no absolute path"),

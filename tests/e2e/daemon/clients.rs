@@ -53,6 +53,12 @@ fn exec_and_append_hand_over() {
         "{}",
         text(&refused)
     );
+    for filter in [["--syscalls", "security"], ["--exclude-path", "/proc/**"]] {
+        let refused = with(&[&["exec"], &filter[..], &["--", "true"]].concat()).output();
+        let refused = refused.expect("graven runs");
+        assert_eq!(code(refused.status), 125);
+        assert!(stderr(&refused).contains("in its configuration"), "{}", text(&refused));
+    }
     assert_eq!(daemon.stop(), 0);
 
     assert!(has_mark(&ledger, "handed-over"));

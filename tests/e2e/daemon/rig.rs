@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::support::{GRAVEN, Ledger, code, text};
 
 /// How long anything may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A daemon at work; killed if the test fails.
 pub(crate) struct Daemon {

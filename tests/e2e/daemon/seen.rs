@@ -6,7 +6,7 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::rig::{Daemon, wait_for};
-use crate::support::{GRAVEN, Ledger, code, have_root, text};
+use crate::support::{GRAVEN, Ledger, code, have_root, stderr, text};
 
 /// The verdict first, an `exec` by its agent's name, and the ledger by its own.
 #[test]
@@ -45,6 +45,29 @@ fn status_and_tail_call_things_by_their_names() {
             .expect("bash runs");
         let said = fs::read_to_string(ledger.home().join("err")).expect("it is there");
         assert_eq!((code(ran), &*said), (0, ""), "{verb}");
+    }
+    assert_eq!(daemon.stop(), 0);
+    ledger.assert_good();
+}
+
+#[test]
+fn a_daemon_is_found_by_its_configuration() {
+    let ledger = Ledger::new();
+    let daemon = Daemon::start(&[(&ledger, "")], "");
+    let config = Daemon::config(daemon.home.path());
+    let config = config.to_str().expect("text");
+    let ask = |args: &[&str]| {
+        let mut command = ledger.command(args);
+        command.env("GRAVEN_SOCKET", "/nonexistent/sock").output().expect("graven runs")
+    };
+    for verb in ["status", "reload"] {
+        let lost = ask(&[verb]);
+        assert!(stderr(&lost).contains("no daemon answers at /nonexistent/sock"), "control");
+        let found = ask(&[verb, "--config", config]);
+        assert_eq!(code(found.status), 0, "{}", text(&found));
+        let none = ask(&[verb, "--config", "elsewhere.toml"]);
+        assert!(stderr(&none).contains("elsewhere.toml"), "{}", text(&none));
+        assert_ne!(code(none.status), 0);
     }
     assert_eq!(daemon.stop(), 0);
     ledger.assert_good();

@@ -4,7 +4,6 @@ use std::process::ExitStatus;
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, bail};
-use graven_abi::CallSet;
 use graven_capture::{Capture, Cgroup2, RING_BYTES_DEFAULT, Watch};
 use graven_daemon::{Inflow, RingThread, cgroup_lookup, tiers_value};
 use graven_ledger::OpenedLedger;
@@ -52,13 +51,12 @@ async fn watch(
     let cgroups = Cgroup2::find()?;
     let mut capture = Capture::load()?;
     let ring = capture.open_ring(RING_BYTES_DEFAULT)?;
-    capture.set_watch(
-        WATCH,
-        &Watch { ring: ring.slot(), recorded: CallSet::ALL, environment: false },
-    )?;
+    let recorded = args.filter.recorded();
+    capture.set_watch(WATCH, &Watch { ring: ring.slot(), recorded, environment: false })?;
     capture.watch_cgroup(cgroup.path(), WATCH)?;
     let agents = Agents::default();
-    agents.set(WATCH, Watched::new(subject.agent.clone(), "graven exec"));
+    let watched = Watched::new(subject.agent.clone(), "graven exec");
+    agents.set(WATCH, Watched { excluded: args.filter.excluded()?, ..watched });
     let inflow = Inflow { intake: pipeline.intake(), losses: pipeline.losses() };
     let (_mouth, way) = watch::channel(Some(inflow));
     let source = KernelSource::new(agents, cgroup_lookup(&cgroups));

@@ -63,6 +63,10 @@ pub(super) fn write(
     write_calls(out, counts)?;
     writeln!(out)?;
     let what = match gaps {
+        0 if counts.others.contains_key("capture.left_out") => {
+            "none: every call of the command is on the record, or left out and counted there"
+                .to_owned()
+        }
         0 if calls == 0 => "no call of the command was recorded: see `graven doctor`".to_owned(),
         0 => "none: every call of the command is on the record".to_owned(),
         gaps => format!("{gaps} on the record: what they name was not captured"),

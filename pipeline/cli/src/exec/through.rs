@@ -13,6 +13,7 @@ use crate::daemon::unexpected;
 use crate::tally;
 
 pub(super) async fn record(args: &ExecArgs, mut subject: Subject) -> anyhow::Result<ExitStatus> {
+    args.filter.leave_to_daemon(args.ledger.dir())?;
     let cgroup = make_cgroup(&subject.agent)?;
     let request = |ledger| Request::Watch {
         ledger,
