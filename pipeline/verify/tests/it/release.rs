@@ -216,3 +216,34 @@ fn a_changed_segment_is_not_released() {
         assert!(matches!(error, LedgerError::Corrupt { .. }), "{error}");
     }
 }
+
+/// Goal: a segment's name says what stands before it, whether or not it has a line. Method: empty ones.
+#[test]
+fn an_empty_segment_counts_by_its_name() {
+    let records = ledger().assert_good().records;
+    let empty = |home: &Home, name: String| {
+        fs::write(home.paths().segments().join(format!("{name}.jsonl")), "").unwrap();
+        home.verify()
+    };
+    let next = empty(&ledger(), format!("{records:020}"));
+    assert_eq!(
+        next.verdict,
+        Verdict::Good,
+        "control: the one in which writing would go on, {next}"
+    );
+    for later in [records + 1, records + 100_000, (1 << 53) - 1] {
+        let report = empty(&ledger(), format!("{later:020}"));
+        assert_eq!(faults(&report), [FaultKind::MissingRecords], "{report}");
+        assert_eq!(report.faults[0].record, Some(records), "{report}");
+    }
+    // One before the first that stands: what was released is missing by that name.
+    let report = empty(&released(1), format!("{:020}", 0));
+    assert_eq!(report.faults[0].kind, FaultKind::MissingRecords, "{report}");
+    assert_eq!(report.faults[0].record, Some(0), "{report}");
+    // No record has such a number.
+    for name in ["00009007199254740992", "18446744073709551615", "99999999999999999999"] {
+        let report = empty(&ledger(), name.into());
+        assert_eq!(report.verdict, Verdict::Good, "{report}");
+        assert!(report.to_string().contains(&format!("segments/{name}.jsonl")), "{report}");
+    }
+}
