@@ -3,7 +3,7 @@
 use std::fs;
 
 use graven_ledger::{
-    LedgerError, SegmentCursor, TileReader, newest_release, oldest, proof, release,
+    LedgerError, SegmentCursor, TileReader, begin_release, newest_release, oldest, proof, release,
 };
 use graven_record::leaf_hash;
 use graven_verify::{FaultKind, Progress, Report, Verdict, verify};
@@ -114,6 +114,24 @@ fn the_records_that_say_so_are_released_themselves() {
     }
     let standing = home.assert_good();
     assert_eq!(standing.actions.iter().find(|it| it.action == "ledger.created"), None, "control");
+}
+
+/// A crash between the hint and the record that it announces hides no release before it, nor does a hint that is none.
+#[test]
+fn a_hint_that_leads_nowhere_hides_no_release() {
+    let home = released(2);
+    let (paths, sealed) = (home.paths(), home.verify().sealed);
+    let newest = || newest_release(&paths, sealed).unwrap().unwrap();
+    let control = newest();
+    assert_eq!(control.segments, 2, "control");
+    for from in [sealed, u64::MAX] {
+        begin_release(&paths, from).unwrap();
+        assert_eq!(newest(), control, "from {from}");
+    }
+    for hint in ["", "{}", "{\"from\":-1}"] {
+        fs::write(paths.releasing(), hint).unwrap();
+        assert_eq!(newest(), control, "{hint}");
+    }
 }
 
 /// What is left of a released record proves where it stood, and is held against what was signed.
