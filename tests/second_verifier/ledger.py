@@ -37,6 +37,11 @@ RESERVED = {"anchors.jsonl", "blobs", "releasing", "torn"}  # named by the speci
 SEGMENT = re.compile(r"[0-9]{20}\.jsonl")
 
 
+def is_segment(name):
+    """Section 3: the digits are those of a record."""
+    return SEGMENT.fullmatch(name) and int(name[:20]) <= canonical.MAX_INTEGER
+
+
 class Stop(Exception):
     """The place of the records that follow is not known, so reading them further would say nothing."""
 
@@ -203,7 +208,7 @@ class Ledger:
 
     def list_segments(self):
         for name in names_in(self.path("segments")):
-            if SEGMENT.fullmatch(name):
+            if is_segment(name):
                 self.segments.append((int(name[:20]), "segments/" + name))
             else:
                 self.report.note("other-file", ascii("segments/" + name))

@@ -585,6 +585,17 @@ class LedgerTest(unittest.TestCase):
         put(directory, "tile/0", bytes(tile))
         self.bad(directory, "header-mismatch", seq=4)
 
+    def test_empty_segments(self):
+        """A segment's name says what stands before it, whether or not it has a line."""
+        (directory, size) = self.released()
+        put(directory, segment(size), b"")
+        self.good(directory)
+        put(directory, segment(size + 2), b"")
+        self.bad(directory, "missing-records", seq=size, only=True)
+        os.unlink(os.path.join(directory, segment(size + 2)))
+        put(directory, segment(2**53), b"")  # no record has that number
+        self.good(directory, notes=["other-file"])
+
     def test_released_meanwhile(self):
         """A writer that releases a segment between two looks of the verifier's is no fault."""
         directory, _ = self.released()

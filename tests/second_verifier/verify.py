@@ -12,7 +12,7 @@ import sys
 
 import note as notes
 from files import names_in, read_small
-from ledger import SEGMENT, Ledger
+from ledger import Ledger, is_segment
 
 
 class Usage(Exception):
@@ -47,7 +47,7 @@ def check_note(data, key):
 
 def begins(directory):
     """The name of the first segment."""
-    return min(filter(SEGMENT.fullmatch, names_in(os.path.join(directory, "segments"))), default=None)
+    return min(filter(is_segment, names_in(os.path.join(directory, "segments"))), default=None)
 
 
 def run(arguments):

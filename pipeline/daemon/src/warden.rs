@@ -13,11 +13,13 @@ use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use anyhow::{Context as _, bail};
 use graven_config::Worm;
 use graven_ledger::{LedgerError, OpenedLedger, Paths, Protection};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 
 pub use attributes::probe;
@@ -28,6 +30,10 @@ use order::{ANSWER_BYTES, Request, outcome};
 
 /// What is said of a warden that does not answer: its right is given up, so nobody can start another.
 const GONE: &str = "the warden has gone: restart graven";
+
+/// How long it may take over an order. Behind an order waits the sealer, and behind that in the end every
+/// acknowledgement: one that takes longer hangs, and is ended.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// The hidden verb of `graven` that calls [`run`].
 pub const VERB: &str = "warden";
@@ -74,7 +80,7 @@ impl Warden {
     ///
     /// # Errors
     ///
-    /// What the warden says, or that it has gone.
+    /// What the warden says, or that it has gone. One that does not answer within ten seconds is ended.
     pub fn order(&self, order: Order, ledger: u8, first: u64) -> io::Result<()> {
         self.talk(&Request { order, ledger, first }.to_bytes())
     }
@@ -85,16 +91,26 @@ impl Warden {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, GONE));
         };
         let mut answer = [0; ANSWER_BYTES];
-        orders
+        let told = orders
             .write_all(order)
-            .and_then(|()| answers.read_exact(&mut answer))
-            .map_err(|error| io::Error::new(error.kind(), GONE))?;
+            .and_then(|()| is_heard(answers))
+            .and_then(|()| answers.read_exact(&mut answer));
+        if let Err(error) = told {
+            // A late answer would pass for that to the next order.
+            process.end();
+            return Err(io::Error::new(error.kind(), GONE));
+        }
         Ok(outcome(answer)?)
     }
 
-    /// Whether it has ended before it was told to.
+    /// Whether it has ended before it was told to. Waits for no order: one that is at an order has not.
     fn has_gone(&self) -> bool {
-        self.process().child.try_wait().is_ok_and(|ended| ended.is_some())
+        let mut process = match self.process.try_lock() {
+            Ok(process) => process,
+            Err(TryLockError::Poisoned(process)) => process.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        process.pipes.is_none() || process.child.try_wait().is_ok_and(|ended| ended.is_some())
     }
 
     fn process(&self) -> MutexGuard<'_, Process> {
@@ -105,10 +121,34 @@ impl Warden {
 impl Drop for Warden {
     fn drop(&mut self) {
         let mut process = self.process();
-        process.pipes = None;
+        if let Some((orders, answers)) = process.pipes.take() {
+            drop(orders);
+            // Its end is heard as well.
+            if is_heard(&answers).is_err() {
+                process.end();
+            }
+        }
         if let Err(error) = process.child.wait() {
             tracing::debug!(%error, "the warden cannot be waited for");
         }
+    }
+}
+
+impl Process {
+    fn end(&mut self) {
+        self.pipes = None;
+        if let Err(error) = self.child.kill() {
+            tracing::debug!(%error, "the warden cannot be ended");
+        }
+    }
+}
+
+/// Waits until there is an answer, or will be none any more.
+fn is_heard(answers: &ChildStdout) -> io::Result<()> {
+    let mut answers = [PollFd::new(answers, PollFlags::IN)];
+    match retry_on_intr(|| poll(&mut answers, Some(&PATIENCE)))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use graven_record::INTEGER_MAX;
+
 /// The paths of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -49,6 +51,16 @@ impl Paths {
     #[must_use]
     pub fn segment_name(first: u64) -> String {
         format!("{first:020}.jsonl")
+    }
+
+    /// The first record of the segment with that name in `segments/`; `None` for the name of another file: not 20
+    /// digits and `.jsonl`, or a number that no record can have.
+    #[must_use]
+    pub fn segment_first(name: &str) -> Option<u64> {
+        let digits = name.strip_suffix(".jsonl")?;
+        let plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let first = if plain { digits.parse().ok()? } else { return None };
+        (first <= INTEGER_MAX.unsigned_abs()).then_some(first)
     }
 
     /// Where recovery writes the copy of a tail before that is a segment. One name for all, so that

@@ -258,8 +258,18 @@ pub fn newest_release(paths: &Paths, size: u64) -> Result<Option<Release>, Ledge
         return Ok(None);
     }
     let hint = hint.and_then(|bytes| serde_json::from_slice::<Hint>(&bytes).ok());
-    let from = hint.map_or(begins, |hint| hint.from.max(begins));
-    let mut cursor = SegmentCursor::new(paths, from.min(size));
+    let from = hint.map_or(begins, |hint| hint.from.max(begins).min(size));
+    match newest_among(paths, from, size)? {
+        // The hint comes before its record, which a crash may have kept back: then an older one speaks for
+        // what is gone.
+        None if begins > 0 => newest_among(paths, begins, from),
+        newest => Ok(newest),
+    }
+}
+
+/// The newest `segment.released` among the records from `from` to `size`.
+fn newest_among(paths: &Paths, from: u64, size: u64) -> Result<Option<Release>, LedgerError> {
+    let mut cursor = SegmentCursor::new(paths, from);
     let mut newest = None;
     while cursor.next() < size {
         let (_, lines) = cursor.read(size, READ_BYTES)?;

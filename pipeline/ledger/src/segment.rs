@@ -39,18 +39,11 @@ pub fn list_segments(paths: &Paths) -> Result<Vec<SegmentFile>, LedgerError> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(&dir).map_err(LedgerError::io("list", &dir))? {
         let path = entry.map_err(LedgerError::io("list", &dir))?.path();
-        let first = path.file_name().and_then(|name| name.to_str()).and_then(first_of);
+        let first = path.file_name().and_then(|name| name.to_str()).and_then(Paths::segment_first);
         segments.extend(first.map(|first| SegmentFile { first, path }));
     }
     segments.sort_unstable_by_key(|segment| segment.first);
     Ok(segments)
-}
-
-/// Reads a segment's name: 20 digits and `.jsonl`.
-fn first_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".jsonl")?;
-    let plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
-    if plain { digits.parse().ok() } else { None }
 }
 
 /// Appends records. After a failed write or sync it refuses everything: the page cache may say yes

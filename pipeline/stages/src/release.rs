@@ -2,6 +2,7 @@
 //!
 //! First the record, durable and sealed, then the removal. Source: `schemas/format.md`, section 9.
 
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use graven_ledger::{
@@ -64,9 +65,9 @@ enum Step {
     Look,
     /// Its newest record is not old enough, or a sink lacks it.
     Wait(Oldest, Contents),
-    /// The record that says so is durable; below this size it is sealed.
+    /// The record that says so is durable, and is sealed and in all sinks once the first so many records are.
     Seal(Oldest, u64),
-    /// That record is sealed: the file may go.
+    /// It is: the file may go.
     Remove(Oldest),
 }
 
@@ -96,8 +97,10 @@ impl Releaser {
                 }
                 Step::Wait(..) => Ok(None),
                 Step::Seal(oldest, size) => {
+                    // A sink that has lost its copy meanwhile does not take the record.
                     let sealed = self.observer.counters.sealed_size() >= *size;
-                    Ok(sealed.then(|| Step::Remove(oldest.clone())))
+                    let may_go = sealed && self.sinks_hold(*size);
+                    Ok(may_go.then(|| Step::Remove(oldest.clone())))
                 }
                 Step::Remove(oldest) => self.remove(oldest),
             };
@@ -105,7 +108,10 @@ impl Releaser {
                 Ok(Some(step)) => self.enter(step),
                 Ok(None) => return,
                 Err(error) => {
-                    let failure = error.to_string();
+                    let failure = match error.source() {
+                        Some(cause) => format!("{error}: {cause}"),
+                        None => error.to_string(),
+                    };
                     tracing::error!(ledger = self.run.ledger, failure, "no segment is released");
                     self.observer.releases.change(|it| it.failure = Some(failure));
                     self.retry_ns = clock::mono_ns() + RETRY_NS;
@@ -124,11 +130,12 @@ impl Releaser {
     /// A crash may have come between the record and the removal.
     fn start(&mut self) -> Next {
         // All that stood at the start is sealed.
-        let newest = newest_release(&self.paths, self.observer.counters.sealed_size())?;
+        let sealed = self.observer.counters.sealed_size();
+        let newest = newest_release(&self.paths, sealed)?;
         self.segments = newest.map_or(0, |newest| newest.segments);
         let oldest = oldest(&self.paths)?;
         let left = oldest.zip(newest).filter(|(oldest, newest)| oldest.end <= newest.end());
-        Ok(Some(left.map_or(Step::Look, |(oldest, _)| Step::Remove(oldest))))
+        Ok(Some(left.map_or(Step::Look, |(oldest, _)| Step::Seal(oldest, sealed))))
     }
 
     fn next(&self) -> Next {
@@ -147,11 +154,15 @@ impl Releaser {
         let Some(policy) = &self.policy else { return false };
         let age_s = clock::now().unix_ns.saturating_sub(contents.newest.unix_ns) / 1_000_000_000;
         let is_old = u64::try_from(age_s).is_ok_and(|age_s| age_s >= policy.retention_s);
-        is_old
-            && policy.sinks.iter().all(|name| {
-                let sink = self.observer.sinks.iter().find(|sink| sink.name() == name);
-                sink.is_some_and(|sink| sink.holds() >= oldest.end)
-            })
+        is_old && self.sinks_hold(oldest.end)
+    }
+
+    /// Whether all that must be elsewhere is, up to record `end`.
+    fn sinks_hold(&self, end: u64) -> bool {
+        self.policy.iter().flat_map(|policy| &policy.sinks).all(|name| {
+            let sink = self.observer.sinks.iter().find(|sink| sink.name() == name);
+            sink.is_some_and(|sink| sink.holds() >= end)
+        })
     }
 
     /// Puts the release on record, and waits until that is durable.

@@ -116,7 +116,8 @@ impl LineChecker {
         let members = Members::read_after(before, record)?;
         let placement = Placement::read(&members, &self.origin).map_err(|error| BadLine {
             place: match error {
-                LineError::Member("ledger") => None,
+                // Another ledger's, which is damage; one that names none lacks a member.
+                LineError::Member("ledger") if members.ledger.is_some() => None,
                 _ => place(&members),
             },
             ..error.into()

@@ -61,10 +61,3 @@ pub(crate) fn read(paths: &Paths) -> Result<Vec<Segment>, VerifyError> {
     }
     Ok(segments)
 }
-
-/// True for the name of a segment: 20 digits and `.jsonl`.
-pub(crate) fn is_segment(name: &str) -> bool {
-    name.strip_suffix(".jsonl").is_some_and(|digits| {
-        digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit())
-    })
-}

@@ -242,7 +242,7 @@ fn note_other_files(paths: &Paths, findings: &mut Findings) -> Result<(), Verify
         look("", name, known);
     }
     for name in files::names(&paths.segments())? {
-        let known = segments::is_segment(&name);
+        let known = Paths::segment_first(&name).is_some();
         look("segments/", name, known);
     }
     for name in files::names(&paths.tiles())? {

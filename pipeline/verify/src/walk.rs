@@ -120,9 +120,7 @@ impl<'a> Walk<'a> {
         counts: &mut [u64],
         findings: &mut Findings,
     ) -> Result<(), VerifyError> {
-        if self.segment != Some(segment) {
-            self.enter(segment, findings)?;
-        }
+        self.enter_up_to(segment, findings)?;
         if self.next() >= self.segments[segment].end {
             if self.superseded.last().map(|it| it.segment) != Some(segment) {
                 self.superseded.push(Superseded {
@@ -141,11 +139,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Enters the segments up to this one. What has no line shows by its name alone that records should stand
+    /// before it.
+    fn enter_up_to(&mut self, segment: usize, findings: &mut Findings) -> Result<(), VerifyError> {
+        let after = self.segment.map_or(0, |entered| entered + 1);
+        (after..=segment).try_for_each(|next| self.enter(next, findings))
+    }
+
     /// The segments before this one must have reached its first record.
     fn enter(&mut self, segment: usize, findings: &mut Findings) -> Result<(), VerifyError> {
         self.segment = Some(segment);
         let first = self.segments[segment].first;
-        if self.next() == 0 && first > 0 {
+        if segment == 0 && first > 0 {
             // Whether that was said is known at the end.
             self.accounted.begins = first;
             self.growth.released = first;
@@ -427,6 +432,9 @@ impl<'a> Walk<'a> {
 
     /// Settles what is left at the end of the last segment. Returns the number of standing records.
     pub(crate) fn finish(&mut self, findings: &mut Findings) -> Result<u64, VerifyError> {
+        if let Some(last) = self.segments.len().checked_sub(1) {
+            self.enter_up_to(last, findings)?;
+        }
         let named = self.growth.head_of_header();
         self.settle(named.map(|hash| Named { hash, by: None }), findings)?;
         let standing = self.next();

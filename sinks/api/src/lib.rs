@@ -87,6 +87,14 @@ pub enum SinkError {
         /// First index of the batch.
         first: u64,
     },
+    /// The destination has not any more what it was given. Stop, and look where that is.
+    #[error("{sink} has lost what it held: {problem}")]
+    Lost {
+        /// The sink.
+        sink: String,
+        /// What is found instead.
+        problem: &'static str,
+    },
     /// The destination cannot be reached or refuses for now. Try again later.
     #[error("{sink} is not available: {problem}")]
     Unavailable {

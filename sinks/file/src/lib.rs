@@ -1,9 +1,9 @@
 //! The simplest sink: the records, line by line, in a file of their own, for instance on another
 //! disk. Its lines are the ledger's, so any line of it can be checked against a checkpoint.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -55,6 +55,19 @@ impl FileSink {
     #[must_use]
     pub fn name_of(path: &Path) -> String {
         format!("file {}", path.display())
+    }
+
+    /// What was written to a file without a name is gone with it.
+    fn still_has_its_name(&self) -> Result<(), SinkError> {
+        let unavailable = unavailable(&self.name);
+        let held = self.file.metadata().map_err(&unavailable)?;
+        let lost = |problem| Err(SinkError::Lost { sink: self.name.clone(), problem });
+        match fs::metadata(&self.path) {
+            Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => Ok(()),
+            Ok(_) => lost("another file stands in its place"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => lost("the file was removed"),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     /// Compares the records that the file holds already with those of `batch`.
@@ -133,6 +146,7 @@ impl Sink for FileSink {
     }
 
     async fn append(&mut self, batch: &CommittedBatch) -> Result<u64, SinkError> {
+        self.still_has_its_name()?;
         if batch.first > self.next {
             return Err(SinkError::Hole {
                 sink: self.name.clone(),
@@ -187,6 +201,22 @@ mod tests {
         let batch = CommittedBatch { first: 1, count: 1, lines: b"{\"seq\":1}\n".to_vec() };
         assert_eq!(run(sink.append(&batch)).unwrap(), 2);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"seq\":0}\n{\"seq\":1}\n");
+    }
+
+    #[test]
+    fn a_file_that_was_removed_or_replaced_holds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mirror.jsonl");
+        let batch = |first: u64| {
+            let lines = format!("{{\"seq\":{first}}}\n").into_bytes();
+            CommittedBatch { first, count: 1, lines }
+        };
+        let mut sink = FileSink::open(&path).unwrap();
+        assert_eq!(run(sink.append(&batch(0))).unwrap(), 1, "control");
+        std::fs::rename(&path, dir.path().join("rotated")).unwrap();
+        assert!(matches!(run(sink.append(&batch(1))), Err(SinkError::Lost { .. })));
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(run(sink.append(&batch(1))), Err(SinkError::Lost { .. })));
     }
 
     #[test]

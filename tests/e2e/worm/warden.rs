@@ -1,6 +1,7 @@
 //! The warden by itself, given orders by a recorder that means ill.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use graven_daemon::warden::{Order, VERB, Ward, Warden};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{APPEND_ONLY, CLOSED, assert_refused, on, own_attributes};
 use crate::support::GRAVEN;
@@ -180,6 +182,29 @@ fn closing_opens_no_gap() {
                 closed.store(true, Ordering::Relaxed);
                 assert_eq!(attacker.join().expect("it ends"), 0, "segment {first}");
             });
+        }
+    });
+}
+
+/// Goal: whoever gives an order does not hang with a warden that does. Method: one that is stopped.
+#[test]
+fn one_that_hangs_is_ended() {
+    on("ext4", "worm::warden::one_that_hangs_is_ended", || {
+        for order_first in [true, false] {
+            let rig = Rig::new();
+            rig.segment(FOR_EVER, 0, DAY);
+            rig.order(Order::AppendOnly, FOR_EVER, 0).expect("control: it answers");
+            let pid = i32::try_from(rig.warden.pid()).ok().and_then(Pid::from_raw);
+            kill_process(pid.expect("a pid"), Signal::STOP).expect("it runs");
+            for kind in [ErrorKind::TimedOut, ErrorKind::BrokenPipe].iter().filter(|_| order_first)
+            {
+                let error = rig.warden.order(Order::Close, FOR_EVER, 0).expect_err("no answer");
+                assert_eq!(error.kind(), *kind, "{error}");
+                assert!(error.to_string().contains("restart graven"), "{error}");
+            }
+            let process = format!("/proc/{}", rig.warden.pid());
+            drop(rig.warden);
+            assert!(!Path::new(&process).exists());
         }
     });
 }

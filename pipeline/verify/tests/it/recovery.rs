@@ -180,6 +180,7 @@ fn an_unsealed_record_with_a_wrong_member_is_no_damage() {
         ("\"epoch\":12", "\"epoch\":\"12\"", Verdict::Fault),
         ("\"earliest\"", "\"earlier\"", Verdict::Fault),
         ("\"user\"", "\"ghost\"", Verdict::Fault),
+        ("\"ledger\"", "\"ledges\"", Verdict::Fault),
         ("\"seq\":14", "\"seq\":15", Verdict::Good),
         ("sha256:", "sha512:", Verdict::Good),
         ("acme", "acne", Verdict::Good),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use graven_ledger::{
-    LedgerError, SegmentCursor, TileReader, newest_release, oldest, proof, release,
+    LedgerError, SegmentCursor, TileReader, begin_release, newest_release, oldest, proof, release,
 };
 use graven_record::leaf_hash;
 use graven_verify::{FaultKind, Progress, Report, Verdict, verify};
@@ -116,6 +116,24 @@ fn the_records_that_say_so_are_released_themselves() {
     assert_eq!(standing.actions.iter().find(|it| it.action == "ledger.created"), None, "control");
 }
 
+/// A crash between the hint and the record that it announces hides no release before it, nor does a hint that is none.
+#[test]
+fn a_hint_that_leads_nowhere_hides_no_release() {
+    let home = released(2);
+    let (paths, sealed) = (home.paths(), home.verify().sealed);
+    let newest = || newest_release(&paths, sealed).unwrap().unwrap();
+    let control = newest();
+    assert_eq!(control.segments, 2, "control");
+    for from in [sealed, u64::MAX] {
+        begin_release(&paths, from).unwrap();
+        assert_eq!(newest(), control, "from {from}");
+    }
+    for hint in ["", "{}", "{\"from\":-1}"] {
+        fs::write(paths.releasing(), hint).unwrap();
+        assert_eq!(newest(), control, "{hint}");
+    }
+}
+
 /// What is left of a released record proves where it stood, and is held against what was signed.
 #[test]
 fn released_records_are_proved_by_their_leaf_hashes() {
@@ -214,5 +232,36 @@ fn a_changed_segment_is_not_released() {
         overwrite(&first.path, &wrong);
         let error = first.read(&home.paths(), crate::support::ORIGIN).unwrap_err();
         assert!(matches!(error, LedgerError::Corrupt { .. }), "{error}");
+    }
+}
+
+/// Goal: a segment's name says what stands before it, whether or not it has a line. Method: empty ones.
+#[test]
+fn an_empty_segment_counts_by_its_name() {
+    let records = ledger().assert_good().records;
+    let empty = |home: &Home, name: String| {
+        fs::write(home.paths().segments().join(format!("{name}.jsonl")), "").unwrap();
+        home.verify()
+    };
+    let next = empty(&ledger(), format!("{records:020}"));
+    assert_eq!(
+        next.verdict,
+        Verdict::Good,
+        "control: the one in which writing would go on, {next}"
+    );
+    for later in [records + 1, records + 100_000, (1 << 53) - 1] {
+        let report = empty(&ledger(), format!("{later:020}"));
+        assert_eq!(faults(&report), [FaultKind::MissingRecords], "{report}");
+        assert_eq!(report.faults[0].record, Some(records), "{report}");
+    }
+    // One before the first that stands: what was released is missing by that name.
+    let report = empty(&released(1), format!("{:020}", 0));
+    assert_eq!(report.faults[0].kind, FaultKind::MissingRecords, "{report}");
+    assert_eq!(report.faults[0].record, Some(0), "{report}");
+    // No record has such a number.
+    for name in ["00009007199254740992", "18446744073709551615", "99999999999999999999"] {
+        let report = empty(&ledger(), name.into());
+        assert_eq!(report.verdict, Verdict::Good, "{report}");
+        assert!(report.to_string().contains(&format!("segments/{name}.jsonl")), "{report}");
     }
 }
