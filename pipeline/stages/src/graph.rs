@@ -6,8 +6,8 @@ use std::thread;
 
 use actix::prelude::*;
 use crossbeam_channel::bounded;
-use graven_ledger::{BlockHeader, OpenedLedger, Paths, Recovered, Run, SEGMENT_BYTES_MAX};
-use graven_record::{Canonical as _, Gap, Value, sha256};
+use graven_ledger::{BlockHeader, OpenedLedger, Paths, Run, SEGMENT_BYTES_MAX};
+use graven_record::Value;
 use graven_sink::Sink;
 use tokio::sync::oneshot;
 
@@ -17,15 +17,15 @@ use crate::clock::{self, Clock};
 use crate::commit::Committer;
 use crate::counters::{Counters, Losses, SinkMeter};
 use crate::disk_budget::{DiskBudget, DiskLimits};
-use crate::facts::{self, Namespaces};
+use crate::facts::Namespaces;
 use crate::fanout::{SinkReport, deliver};
 use crate::heartbeat::Heartbeat;
 use crate::intake::{Intake, QUEUE_BATCHES};
 use crate::keeper::{Keeper, KeeperThread};
-use crate::kernel::gap_record;
 use crate::left_out::CallCounts;
 use crate::normalize::Normalizer;
 use crate::observe::Observer;
+use crate::preamble::first_records;
 use crate::release::{ReleaseMeter, ReleasePolicy, Releaser};
 use crate::seal::Sealer;
 use crate::sequence::{BLOCK_MS_MAX, Sequencer};
@@ -69,18 +69,6 @@ impl Default for PipelineOptions {
             segment_bytes_max: SEGMENT_BYTES_MAX,
             release: None,
         }
-    }
-}
-
-impl PipelineOptions {
-    /// The settings as they are hashed into `pipeline.started`.
-    fn to_value(&self) -> Value {
-        Value::object([
-            ("block_ms_max", self.block_ms_max.into()),
-            ("budget_bytes", (self.budget_bytes as u64).into()),
-            ("heartbeat_s", self.heartbeat_s.into()),
-            ("normalizers", (self.normalizers as u64).into()),
-        ])
     }
 }
 
@@ -372,74 +360,6 @@ fn fan_out(
         Arbiter::current().stop();
     });
     (meter, report)
-}
-
-/// What a run writes before anything else. Source: `schemas/format.md`, section 1.2.
-fn first_records(
-    ledger: &OpenedLedger,
-    run: &Run,
-    tiers: Value,
-    options: &PipelineOptions,
-) -> Vec<OwnRecord> {
-    let mono_ns = clock::mono_ns();
-    let system = |action, subject, detail| OwnRecord {
-        action,
-        subject,
-        body: OwnBody::System(detail),
-        mono_ns,
-    };
-    let mut records = Vec::new();
-    // A crash can leave a `block.opened` alone.
-    if ledger.chain.size() <= 1 {
-        let info = &ledger.info;
-        let detail = Value::object([
-            ("created", info.created.as_str().into()),
-            ("id", info.id.as_str().into()),
-            ("key", info.key.as_str().into()),
-            ("origin", info.origin.as_str().into()),
-        ]);
-        records.push(system("ledger.created", ("ledger", run.ledger.clone()), detail));
-    }
-    let settings = options.to_value().to_canonical();
-    let detail = Value::object([
-        ("boot_id", facts::boot_id().into()),
-        ("host", facts::host()),
-        ("settings", options.to_value()),
-        ("settings_sha256", sha256(&settings).to_string().into()),
-        ("tiers", tiers),
-        ("versions", Value::object([("graven", env!("CARGO_PKG_VERSION").into())])),
-    ]);
-    records.push(system("pipeline.started", ("pipeline", run.trace_id.clone()), detail));
-    if let Some(recovered) = &ledger.recovered {
-        let subject = ("ledger", run.ledger.clone());
-        records.push(system("recovery.completed", subject, recovery_detail(recovered)));
-    }
-    if let Some(since) = ledger.silent_since {
-        let gap = Gap {
-            cpu: None,
-            from: since.to_string().into(),
-            lost: None,
-            stage: "downtime",
-            to: clock::now().to_string().into(),
-        };
-        records.push(gap_record(gap, &run.ledger));
-    }
-    records
-}
-
-fn recovery_detail(recovered: &Recovered) -> Value {
-    let damaged = recovered.damaged.as_ref().map(|damage| {
-        let name = damage.path.file_name().unwrap_or_default().to_string_lossy();
-        Value::object([
-            ("bytes", damage.bytes.into()),
-            ("offset", damage.offset_bytes.into()),
-            ("segment", (&*name).into()),
-            ("sha256", damage.sha256.to_string().into()),
-        ])
-    });
-    let copied =
-        Value::object([("count", recovered.copied.into()), ("first", recovered.first.into())]);
-    Value::object([("copied", copied), ("damaged", damaged.into())])
 }
 
 /// Watches over the stages: when one fails, all end.

@@ -31,6 +31,7 @@ mod meter;
 mod normalize;
 mod observe;
 mod pace;
+mod preamble;
 mod release;
 mod seal;
 mod sequence;
