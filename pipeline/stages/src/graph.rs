@@ -6,7 +6,7 @@ use std::thread;
 
 use actix::prelude::*;
 use crossbeam_channel::bounded;
-use graven_ledger::{BlockHeader, OpenedLedger, Paths, Recovered, Run, SEGMENT_BYTES_MAX};
+use graven_ledger::{BlockHeader, OpenedLedger, Paths, RECOVERED, Run, SEGMENT_BYTES_MAX};
 use graven_record::{Canonical as _, Gap, Value, sha256};
 use graven_sink::Sink;
 use tokio::sync::oneshot;
@@ -143,7 +143,7 @@ impl Pipeline {
     /// Outside an actix system.
     #[must_use]
     pub fn start(
-        ledger: OpenedLedger,
+        mut ledger: OpenedLedger,
         run: Run,
         tiers: Value,
         sinks: Vec<Box<dyn Sink>>,
@@ -155,6 +155,8 @@ impl Pipeline {
         let (intake, jobs, order) =
             Intake::new(ByteBudget::new(options.budget_bytes), disk.clone());
         let first = first_records(&ledger, &run, tiers, options);
+        // All blocks are sealed, so that `block.opened` comes before them.
+        ledger.blocks.recoveries_named_below(ledger.chain.size() + 1 + first.len() as u64);
         let (to_commit, sequenced) = bounded(QUEUE_BATCHES);
         let (to_seal, durable) = bounded(QUEUE_BATCHES);
         let (writer, reader) = window(ledger.chain.size());
@@ -407,9 +409,9 @@ fn first_records(
         ("versions", Value::object([("graven", env!("CARGO_PKG_VERSION").into())])),
     ]);
     records.push(system("pipeline.started", ("pipeline", run.trace_id.clone()), detail));
-    if let Some(recovered) = &ledger.recovered {
+    for recovered in &ledger.recovered {
         let subject = ("ledger", run.ledger.clone());
-        records.push(system("recovery.completed", subject, recovery_detail(recovered)));
+        records.push(system(RECOVERED, subject, recovered.detail()));
     }
     if let Some(since) = ledger.silent_since {
         let gap = Gap {
@@ -422,21 +424,6 @@ fn first_records(
         records.push(gap_record(gap, &run.ledger));
     }
     records
-}
-
-fn recovery_detail(recovered: &Recovered) -> Value {
-    let damaged = recovered.damaged.as_ref().map(|damage| {
-        let name = damage.path.file_name().unwrap_or_default().to_string_lossy();
-        Value::object([
-            ("bytes", damage.bytes.into()),
-            ("offset", damage.offset_bytes.into()),
-            ("segment", (&*name).into()),
-            ("sha256", damage.sha256.to_string().into()),
-        ])
-    });
-    let copied =
-        Value::object([("count", recovered.copied.into()), ("first", recovered.first.into())]);
-    Value::object([("copied", copied), ("damaged", damaged.into())])
 }
 
 /// Watches over the stages: when one fails, all end.

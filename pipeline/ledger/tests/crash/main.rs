@@ -5,6 +5,7 @@
 mod check;
 mod durable;
 mod model;
+mod named;
 mod writer;
 
 use std::{env, fs, thread};
@@ -75,7 +76,7 @@ fn go_on(world: &mut World, work: &Work, cache_is_true: bool) {
     let before = check::stands(world);
     let opened = world.open().unwrap();
     if cache_is_true {
-        check::same_damage(&before, opened.recovered.as_ref());
+        check::same_tail(&before, &opened.recovered);
     }
     world.write(opened, work).unwrap();
     check::is_whole(world);
