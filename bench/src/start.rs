@@ -40,7 +40,7 @@ pub(crate) fn figures(dir: &Path) -> anyhow::Result<[Figure; 2]> {
     let since_ns = clock::mono_ns();
     let opened = open(&ledger, &key, clock::unix_s())?;
     let elapsed_ns = clock::mono_ns() - since_ns;
-    let copied = opened.recovered.map_or(0, |recovered| recovered.copied);
+    let copied = opened.recovered.last().map_or(0, |recovered| recovered.copied);
     ensure!(copied == BLOCK_RECORDS_MAX, "{copied} records were recovered");
     let name = "with a full open block";
     Ok([

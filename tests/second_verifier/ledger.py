@@ -33,7 +33,7 @@ MAX_RECORD = 65_535
 MAX_BLOCK = 65_536
 TAIL = 4 << 20
 KNOWN_FILES = {"ledger.json", "lock", "segments", "blocks.jsonl", "tile", "checkpoint"}
-RESERVED = {"anchors.jsonl", "blobs", "releasing", "torn"}  # named by the specification, and no evidence yet
+RESERVED = {"anchors.jsonl", "blobs", "recovering", "releasing", "torn"}  # named by the specification, and no evidence yet
 SEGMENT = re.compile(r"[0-9]{20}\.jsonl")
 
 

@@ -19,6 +19,8 @@ pub struct BlockWriter {
     headers: Box<dyn DiskFile>,
     signer: Signer,
     holder: Holder,
+    /// The size that a checkpoint must reach to cover the records that name all recoveries so far.
+    named_below: Option<u64>,
 }
 
 impl BlockWriter {
@@ -33,7 +35,8 @@ impl BlockWriter {
         // Its name, whether made now or by somebody who died before it was durable.
         files.sync_dir(paths.dir())?;
         let holder = Holder::new(files.clone(), paths.clone(), newest_segment);
-        Ok(Self { files, paths: paths.clone(), tiles, headers, signer, holder })
+        let paths = paths.clone();
+        Ok(Self { files, paths, tiles, headers, signer, holder, named_below: None })
     }
 
     /// Has the segments held that the first `size` records stand in, all of them sealed, and what is sealed later.
@@ -43,6 +46,12 @@ impl BlockWriter {
         size: u64,
     ) -> Result<(), LedgerError> {
         self.holder.protect(protection, size)
+    }
+
+    /// Promises that each of [`OpenedLedger::recovered`](crate::OpenedLedger::recovered) is named by a record below
+    /// `size`. Once those are sealed, no later start has to name them again.
+    pub fn recoveries_named_below(&mut self, size: u64) {
+        self.named_below = Some(size);
     }
 
     /// Adds the leaf hashes of records that are durable, in order.
@@ -75,6 +84,10 @@ impl BlockWriter {
         self.headers.sync_data().map_err(LedgerError::io("sync", &path))?;
         self.files.replace(&self.paths.checkpoint(), note.as_bytes(), 0o644)?;
         self.holder.sealed(header.size)?;
+        if self.named_below.take_if(|size| *size <= header.size).is_some() {
+            self.files.remove(&self.paths.recovering())?;
+            self.files.sync_dir(self.paths.dir())?;
+        }
         Ok(header)
     }
 }

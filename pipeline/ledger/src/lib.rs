@@ -43,7 +43,7 @@ pub use note::{
 pub use paths::Paths;
 pub use reader::{Found, SegmentCursor, begins, find, look, records};
 pub use recovery::{
-    Damage, OpenedLedger, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open, open_on,
+    Damage, OpenedLedger, RECOVERED, Recovered, UNSYNCED_BYTES_MAX, WriterLock, open, open_on,
 };
 pub use release::{
     Contents, Oldest, RELEASED, Release, begin_release, newest_release, oldest, release,

@@ -100,6 +100,12 @@ impl Paths {
         self.dir.join("releasing")
     }
 
+    /// `recovering`
+    #[must_use]
+    pub(crate) fn recovering(&self) -> PathBuf {
+        self.dir.join("recovering")
+    }
+
     /// `torn/`
     #[must_use]
     pub fn torn(&self) -> PathBuf {

@@ -6,8 +6,9 @@ mod base;
 mod copy;
 mod silence;
 mod tail;
+mod unnamed;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use graven_record::{Hash, Timestamp};
@@ -18,6 +19,8 @@ use crate::{
     BlockHeader, BlockWriter, Chain, Leaves, LedgerError, LedgerInfo, Paths, Protection,
     SegmentWriter, Signer, list_segments,
 };
+
+pub use unnamed::{Damage, RECOVERED, Recovered};
 
 /// Most bytes that are written but not yet synced, hence the longest tail that a crash can damage.
 pub const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
@@ -35,8 +38,9 @@ pub struct OpenedLedger {
     pub segments: SegmentWriter,
     /// Seals blocks.
     pub blocks: BlockWriter,
-    /// What was found of an unsealed tail, where there was one.
-    pub recovered: Option<Recovered>,
+    /// What recoveries did that no sealed record names yet, the latest last: each is to be named by one
+    /// of the run's first records, see [`BlockWriter::recoveries_named_below`].
+    pub recovered: Vec<Recovered>,
     /// Latest time in the last record, where that is not `pipeline.stopped`: since then, silence.
     pub silent_since: Option<Timestamp>,
     /// What holds its sealed segments, if anything does.
@@ -61,30 +65,6 @@ impl OpenedLedger {
 #[derive(Debug)]
 pub struct WriterLock {
     _lock: Lock,
-}
-
-/// What recovery did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovered {
-    /// Index of the first unsealed record.
-    pub first: u64,
-    /// Unsealed records that stand and were copied.
-    pub copied: u64,
-    /// Bytes behind them that are no records.
-    pub damaged: Option<Damage>,
-}
-
-/// Bytes at the end of a segment that are no records. The cause is not claimed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The segment.
-    pub path: PathBuf,
-    /// Offset of the first such byte.
-    pub offset_bytes: u64,
-    /// How many.
-    pub bytes: u64,
-    /// Their SHA-256.
-    pub sha256: Hash,
 }
 
 /// Opens the ledger in `dir` for writing with the key at `key_path`, recovering an unsealed tail.
@@ -156,6 +136,9 @@ impl Recovery {
         }
         let first = base.chain.size();
         let found_tail = !tail.leaves.is_empty() || tail.damaged.is_some();
+        let copied = chain.size() - first;
+        let found = found_tail.then(|| Recovered { first, copied, damaged: tail.damaged.take() });
+        let recovered = self.remember(found, &tail.named)?;
         let last_segment = if found_tail {
             Some(self.copy_tail(first, &tail.pieces, &segments)?)
         } else {
@@ -183,11 +166,7 @@ impl Recovery {
             paths: self.paths,
             segments: writer,
             blocks,
-            recovered: found_tail.then_some(Recovered {
-                first,
-                copied: chain.size() - first,
-                damaged: tail.damaged,
-            }),
+            recovered,
             silent_since,
             chain,
             protection: None,

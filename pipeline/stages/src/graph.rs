@@ -131,7 +131,7 @@ impl Pipeline {
     /// Outside an actix system.
     #[must_use]
     pub fn start(
-        ledger: OpenedLedger,
+        mut ledger: OpenedLedger,
         run: Run,
         tiers: Value,
         sinks: Vec<Box<dyn Sink>>,
@@ -143,6 +143,8 @@ impl Pipeline {
         let (intake, jobs, order) =
             Intake::new(ByteBudget::new(options.budget_bytes), disk.clone());
         let first = first_records(&ledger, &run, tiers, options);
+        // All blocks are sealed, so that `block.opened` comes before them.
+        ledger.blocks.recoveries_named_below(ledger.chain.size() + 1 + first.len() as u64);
         let (to_commit, sequenced) = bounded(QUEUE_BATCHES);
         let (to_seal, durable) = bounded(QUEUE_BATCHES);
         let (writer, reader) = window(ledger.chain.size());

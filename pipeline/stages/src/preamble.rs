@@ -1,6 +1,6 @@
 //! What a run says first: that it has begun, under which settings, and what there was before it.
 
-use graven_ledger::{OpenedLedger, Recovered, Run};
+use graven_ledger::{OpenedLedger, RECOVERED, Run};
 use graven_record::{Canonical as _, Gap, Value, sha256};
 
 use crate::batch::{OwnBody, OwnRecord};
@@ -46,9 +46,9 @@ pub(crate) fn first_records(
         ("versions", Value::object([("graven", env!("CARGO_PKG_VERSION").into())])),
     ]);
     records.push(system("pipeline.started", ("pipeline", run.trace_id.clone()), detail));
-    if let Some(recovered) = &ledger.recovered {
+    for recovered in &ledger.recovered {
         let subject = ("ledger", run.ledger.clone());
-        records.push(system("recovery.completed", subject, recovery_detail(recovered)));
+        records.push(system(RECOVERED, subject, recovered.detail()));
     }
     if let Some(since) = ledger.silent_since {
         let gap = Gap {
@@ -61,21 +61,6 @@ pub(crate) fn first_records(
         records.push(gap_record(gap, &run.ledger));
     }
     records
-}
-
-fn recovery_detail(recovered: &Recovered) -> Value {
-    let damaged = recovered.damaged.as_ref().map(|damage| {
-        let name = damage.path.file_name().unwrap_or_default().to_string_lossy();
-        Value::object([
-            ("bytes", damage.bytes.into()),
-            ("offset", damage.offset_bytes.into()),
-            ("segment", (&*name).into()),
-            ("sha256", damage.sha256.to_string().into()),
-        ])
-    });
-    let copied =
-        Value::object([("count", recovered.copied.into()), ("first", recovered.first.into())]);
-    Value::object([("copied", copied), ("damaged", damaged.into())])
 }
 
 /// The settings as they are hashed into `pipeline.started`.

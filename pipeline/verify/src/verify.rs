@@ -21,13 +21,14 @@ use crate::{
 };
 
 /// What a ledger directory holds, its reserved names included.
-const KNOWN_FILES: [&str; 10] = [
+const KNOWN_FILES: [&str; 11] = [
     "ledger.json",
     "lock",
     "segments",
     "blocks.jsonl",
     "tile",
     "checkpoint",
+    "recovering",
     "releasing",
     "anchors.jsonl",
     "blobs",

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use graven_record::canonical::is_string;
 use graven_record::{Hash, RECORD_BYTES_MAX, leaf_hash, sha256};
 
 use super::base::Base;
-use super::{Damage, Recovery, UNSYNCED_BYTES_MAX};
+use super::{Damage, RECOVERED, Recovery, UNSYNCED_BYTES_MAX};
 use crate::{
     BlockHeader, Chain, LedgerError, LineReader, Members, Placement, ReadLine, SegmentFile,
 };
@@ -19,9 +20,6 @@ pub(super) struct Piece {
     pub(super) to: u64,
 }
 
-/// A stored record, its leaf hash, and the header of the block that it ended.
-type Taken = (Placement, Hash, Option<BlockHeader>);
-
 /// What stands behind the sealed records.
 pub(super) struct Tail {
     pub(super) pieces: Vec<Piece>,
@@ -29,6 +27,8 @@ pub(super) struct Tail {
     pub(super) sealed: Vec<BlockHeader>,
     pub(super) leaves: Vec<Hash>,
     pub(super) last: Option<Placement>,
+    /// Details of the records that name what earlier recoveries did.
+    pub(super) named: Vec<Vec<u8>>,
 }
 
 impl Recovery {
@@ -46,6 +46,7 @@ impl Recovery {
             sealed: Vec::new(),
             leaves: Vec::new(),
             last: None,
+            named: Vec::new(),
         };
         let begin = base.end.clone().into_iter();
         let unsealed = segments.iter().filter(|it| it.first >= base.chain.size());
@@ -91,10 +92,7 @@ impl Recovery {
             let Some((_, ReadLine::Whole(record))) = line else {
                 break;
             };
-            let Some((placement, leaf, sealed)) = self.take_record(chain, record) else { break };
-            tail.sealed.extend(sealed);
-            tail.leaves.push(leaf);
-            tail.last = Some(placement);
+            let Some(placement) = self.take_record(chain, record, tail) else { break };
             to += record.len() as u64 + 1;
             if chain.size() == target.0 && chain.root() != target.1 {
                 return Err(LedgerError::Corrupt {
@@ -111,13 +109,19 @@ impl Recovery {
         Ok(to)
     }
 
-    /// Takes a line into the chain, unless it does not continue it.
-    fn take_record(&self, chain: &mut Chain, record: &[u8]) -> Option<Taken> {
+    /// Takes a line into chain and tail, unless it does not continue them.
+    fn take_record(&self, chain: &mut Chain, record: &[u8], tail: &mut Tail) -> Option<Placement> {
         let members = Members::read(record).ok().filter(Members::are_complete)?;
         let placement = Placement::read(&members, self.info.origin.as_str()).ok()?;
         let leaf = leaf_hash(record);
-        let sealed = chain.replay(&placement, leaf).ok()?;
-        Some((placement, leaf, sealed))
+        tail.sealed.extend(chain.replay(&placement, leaf).ok()?);
+        tail.leaves.push(leaf);
+        tail.last = Some(placement);
+        let is = |value: Option<&[u8]>, text| value.is_some_and(|it| is_string(it, text));
+        if is(members.kind, "system") && is(members.action, RECOVERED) {
+            tail.named.extend(members.detail.map(<[u8]>::to_vec));
+        }
+        Some(placement)
     }
 
     /// Describes the bytes from `offset_bytes` to the end of a segment, if a crash explains them.
@@ -147,8 +151,10 @@ impl Recovery {
         }
         let mut damaged = Vec::new();
         file.read_to_end(&mut damaged).map_err(LedgerError::io("read", path))?;
-        Ok(Some(Damage { path: path.to_owned(), offset_bytes, bytes, sha256: sha256(&damaged) }))
+        let segment = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Some(Damage { segment, offset_bytes, bytes, sha256: sha256(&damaged) }))
     }
+
     fn open_at(&self, path: &Path, at_byte: u64) -> Result<File, LedgerError> {
         let mut file = self.files.open_past_the_cache(path)?;
         file.seek(SeekFrom::Start(at_byte)).map_err(LedgerError::io("read", path))?;

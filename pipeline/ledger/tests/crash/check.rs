@@ -7,6 +7,7 @@ use graven_ledger::{Paths, Recovered, SegmentCursor, Signer, SignerState};
 use graven_record::{Hash, leaf_hash};
 use graven_verify::{NoteKind, Report, Trust, Verdict, verify};
 
+use crate::named::all_is_named;
 use crate::writer::World;
 
 /// Checks the ledger as it stands, before or after recovery: the verifier finds no fault, and every
@@ -30,23 +31,36 @@ pub(crate) fn stands(world: &World) -> Report {
     report
 }
 
-/// Checks a ledger that was written to an orderly end: [`stands`], and all of it is sealed.
+/// Checks a ledger that was written to an orderly end: [`stands`], all of it is sealed, and a record
+/// names whatever was set aside.
 pub(crate) fn is_whole(world: &World) -> Report {
     let report = stands(world);
     assert_eq!(report.unsealed, 0, "{report}");
     let kinds: Vec<_> = report.notes.iter().map(|note| note.kind).collect();
     let superseded = [NoteKind::Superseded, NoteKind::SupersededDamage, NoteKind::LedgerCreated];
     assert!(kinds.iter().all(|kind| superseded.contains(kind)), "{report}");
+    all_is_named(world, &report);
+    assert!(
+        !world.dir.join("recovering").exists(),
+        "all is named, and no later start names it again"
+    );
     report
 }
 
-/// The verifier's and recovery's account of a damaged tail are one.
-pub(crate) fn same_damage(before: &Report, recovered: Option<&Recovered>) {
+/// The verifier's and recovery's account of the tail are one.
+pub(crate) fn same_tail(before: &Report, recovered: &[Recovered]) {
     let noted = before.notes.iter().find(|note| note.kind == NoteKind::DamagedTail);
-    let noted = noted.map(|note| (note.byte.unwrap(), note.bytes.unwrap(), note.sha256.unwrap()));
-    let damaged = recovered.and_then(|it| it.damaged.as_ref());
-    let damaged = damaged.map(|it| (it.offset_bytes, it.bytes, it.sha256));
-    assert_eq!(noted, damaged, "{before}");
+    if noted.is_none() && before.unsealed == 0 {
+        return;
+    }
+    let damage = noted.map(|note| (note.byte.unwrap(), note.bytes.unwrap(), note.sha256.unwrap()));
+    let accounts = recovered.iter().map(|it| {
+        let damaged = it.damaged.as_ref();
+        let damage = damaged.map(|damage| (damage.offset_bytes, damage.bytes, damage.sha256));
+        (it.first, it.copied, damage)
+    });
+    let accounts: Vec<_> = accounts.collect();
+    assert!(accounts.contains(&(before.sealed, before.unsealed, damage)), "{accounts:?}\n{before}");
 }
 
 /// The leaf hashes of the standing records, and the numbers of the events among them, in order.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
 use graven_ledger::{
-    Created, LedgerError, OpenedLedger, Receipt, Recovered, Run, Step, VerifierKey, create_on,
+    Created, LedgerError, OpenedLedger, RECOVERED, Receipt, Run, Step, VerifierKey, create_on,
     open_on,
 };
 use graven_record::event::{Admission, Defaults, Event};
@@ -131,13 +131,16 @@ impl Writer<'_> {
             batches.push(self.system("ledger.created", &Value::parse(&info).unwrap()));
         }
         batches.push(self.system("pipeline.started", &Value::Object(Vec::new())));
-        if let Some(recovered) = self.opened.recovered.take() {
-            batches.push(self.system("recovery.completed", &detail(&recovered)));
+        for recovered in std::mem::take(&mut self.opened.recovered) {
+            batches.push(self.system(RECOVERED, &recovered.detail()));
         }
         if let Some(since) = self.opened.silent_since {
             batches.push(self.downtime(since));
         }
-        self.commit(&batches)
+        self.commit(&batches)?;
+        let named = self.opened.chain.size();
+        self.opened.blocks.recoveries_named_below(named);
+        Ok(())
     }
 
     fn system(&mut self, action: &str, detail: &Value) -> DraftBatch {
@@ -233,19 +236,4 @@ impl Writer<'_> {
         self.durable.extend(sealed);
         self.seal(self.durable.len())
     }
-}
-
-fn detail(recovered: &Recovered) -> Value {
-    let damaged = recovered.damaged.as_ref().map(|damage| {
-        let name = damage.path.file_name().unwrap_or_default().to_string_lossy();
-        Value::object([
-            ("bytes", damage.bytes.into()),
-            ("offset", damage.offset_bytes.into()),
-            ("segment", (&*name).into()),
-            ("sha256", damage.sha256.to_string().into()),
-        ])
-    });
-    let copied =
-        Value::object([("count", recovered.copied.into()), ("first", recovered.first.into())]);
-    Value::object([("copied", copied), ("damaged", damaged.into())])
 }
