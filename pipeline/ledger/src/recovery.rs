@@ -17,7 +17,7 @@ use crate::disk::{Disk, HostDisk};
 use crate::files::{Files, Lock, read_if_there};
 use crate::{
     BlockHeader, BlockWriter, Chain, Leaves, LedgerError, LedgerInfo, Paths, Protection,
-    SegmentWriter, Signer, list_segments,
+    SegmentWriter, Signer, list_segments, open_checkpoint,
 };
 
 pub use unnamed::{Damage, RECOVERED, Recovered};
@@ -177,11 +177,20 @@ impl Recovery {
     /// A crash may have come between header and checkpoint; two of them must not leave it two behind.
     fn bring_checkpoint_up(&self, header: Option<&BlockHeader>) -> Result<(), LedgerError> {
         let path = self.paths.checkpoint();
-        match header.and_then(|header| header.checkpoint.as_deref()) {
-            Some(note) if read_if_there(&path)?.as_deref() != Some(note.as_bytes()) => {
-                self.files.replace(&path, note.as_bytes(), 0o644)
+        let Some((size, note)) =
+            header.and_then(|it| it.checkpoint.as_deref().map(|note| (it.size, note)))
+        else {
+            return Ok(());
+        };
+        if let Some(stands) = read_if_there(&path)? {
+            let signed =
+                open_checkpoint(&String::from_utf8_lossy(&stands), &self.signer.verifier());
+            // One that is ahead shows that headers are missing: it is not to be lost as well.
+            let is_ahead = signed.is_ok_and(|signed| signed.checkpoint.size > size);
+            if is_ahead || stands == note.as_bytes() {
+                return Ok(());
             }
-            _ => Ok(()),
         }
+        self.files.replace(&path, note.as_bytes(), 0o644)
     }
 }

@@ -222,6 +222,21 @@ fn an_unsealed_record_outside_any_block_does_not_stand() {
     assert_eq!(report.faults[0].kind.as_str(), "superseded-differs");
 }
 
+/// A refused start leaves the checkpoint that shows what was cut.
+#[test]
+fn a_checkpoint_ahead_of_cut_headers_is_kept() {
+    let home = Home::with_blocks(4, 3, ONE_SEGMENT);
+    home.assert_good();
+    let (blocks, checkpoint) = (home.paths().blocks(), home.paths().checkpoint());
+    let (headers, newest) = (fs::read_to_string(&blocks).unwrap(), fs::read(&checkpoint).unwrap());
+    let first = headers.split_inclusive('\n').next().unwrap();
+    overwrite(&blocks, first.as_bytes());
+    assert_eq!(home.verify().verdict, Verdict::Fault, "control");
+    home.open().unwrap_err();
+    assert_eq!(fs::read(&checkpoint).unwrap(), newest);
+    assert_eq!(home.verify().verdict, Verdict::Fault);
+}
+
 #[test]
 fn an_older_copy_of_the_directory_is_noticed() {
     let home = Home::with_blocks(2, 3, ONE_SEGMENT);
