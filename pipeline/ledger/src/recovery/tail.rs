@@ -110,12 +110,7 @@ impl Recovery {
     }
 
     /// Takes a line into chain and tail, unless it does not continue them.
-    fn take_record(
-        &self,
-        chain: &mut Chain,
-        record: &[u8],
-        tail: &mut Tail,
-    ) -> Option<Placement> {
+    fn take_record(&self, chain: &mut Chain, record: &[u8], tail: &mut Tail) -> Option<Placement> {
         let members = Members::read(record).ok().filter(Members::are_complete)?;
         let placement = Placement::read(&members, self.info.origin.as_str()).ok()?;
         let leaf = leaf_hash(record);

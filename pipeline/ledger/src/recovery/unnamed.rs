@@ -70,7 +70,10 @@ impl Recovery {
         let known: Vec<Recovered> = match read_if_there(&path)? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 // What it says is said nowhere else, so it is not passed over.
-                LedgerError::corrupt(&path, format!("malformed ({error}); without it recovery goes on"))
+                LedgerError::corrupt(
+                    &path,
+                    format!("malformed ({error}); without it recovery goes on"),
+                )
             })?,
             None => Vec::new(),
         };

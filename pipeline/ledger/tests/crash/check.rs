@@ -40,7 +40,10 @@ pub(crate) fn is_whole(world: &World) -> Report {
     let superseded = [NoteKind::Superseded, NoteKind::SupersededDamage, NoteKind::LedgerCreated];
     assert!(kinds.iter().all(|kind| superseded.contains(kind)), "{report}");
     all_is_named(world, &report);
-    assert!(!world.dir.join("recovering").exists(), "all is named, and no later start names it again");
+    assert!(
+        !world.dir.join("recovering").exists(),
+        "all is named, and no later start names it again"
+    );
     report
 }
 
@@ -57,10 +60,7 @@ pub(crate) fn same_tail(before: &Report, recovered: &[Recovered]) {
         (it.first, it.copied, damage)
     });
     let accounts: Vec<_> = accounts.collect();
-    assert!(
-        accounts.contains(&(before.sealed, before.unsealed, damage)),
-        "{accounts:?}\n{before}"
-    );
+    assert!(accounts.contains(&(before.sealed, before.unsealed, damage)), "{accounts:?}\n{before}");
 }
 
 /// The leaf hashes of the standing records, and the numbers of the events among them, in order.

@@ -11,6 +11,7 @@ mod writer;
 use std::{env, fs, thread};
 
 use fastrand::Rng;
+use graven_ledger::disk::Opening;
 use graven_ledger::{LedgerError, Paths, list_segments, open_on};
 
 use crate::durable::Freedom;
@@ -148,6 +149,45 @@ fn a_failure_at_any_operation_costs_nothing_acknowledged() {
             let cache_is_true = failure == Failure::Death || matches!(end, End::Crash(..));
             go_on(&mut world, &short_work(3), cache_is_true);
         }
+    }
+}
+
+/// Goal: damage is named though every run that saw it broke off. Method: a torn line, and the power is lost at
+/// every operation until a record that names it is sealed, then again at the same one.
+#[test]
+fn what_a_recovery_set_aside_is_named_by_whoever_comes_through() {
+    let torn = || {
+        let mut world = World::new();
+        world.live(&short_work(1)).unwrap();
+        let segments = list_segments(&Paths::new(&world.dir)).unwrap();
+        let last = &segments.last().unwrap().path;
+        let mut file = world.model.as_disk().open(last, Opening::Append, 0o644).unwrap();
+        file.write_all(b"{\"torn").unwrap();
+        file.sync_all().unwrap();
+        world
+    };
+    let mut control = torn();
+    let before = control.model.operations();
+    control.live(&short_work(2)).unwrap();
+    let last = control.model.operations() - before;
+    let report = check::is_whole(&control);
+    let named = named::details(&control, report.records);
+    let [detail] = &named[..] else { panic!("control: one recovery, one record: {named:#?}") };
+    assert_eq!(detail["damaged"]["bytes"], 6, "control");
+
+    for (nth, freedom) in (1..=last).flat_map(|nth| FREEDOMS.map(|freedom| (nth, freedom))) {
+        let mut world = torn();
+        let model = world.model.clone();
+        let _case = Case { name: format!("operation {nth}, {freedom:?}"), model: &model };
+        for run in 0..2 {
+            model.fail(nth, Failure::Death, nth + run);
+            assert_is_io(world.live(&short_work(2 + run)));
+            model.crash(freedom, nth + run);
+        }
+        model.fail_no_more();
+        world.live(&short_work(4)).unwrap();
+        let report = check::is_whole(&world);
+        assert!(named::details(&world, report.records).contains(detail), "{report}");
     }
 }
 

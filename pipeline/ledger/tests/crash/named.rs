@@ -69,8 +69,7 @@ fn damage_in_torn(dir: &Path, verifier: &VerifierKey) -> Vec<Value> {
         let segment = format!("{}.jsonl", &torn[..20]);
         let rest = &bytes[at..];
         let sha256 = sha256(rest).to_string();
-        (!rest.is_empty())
-            .then(|| damage(segment.as_ref(), at as u64, rest.len() as u64, &sha256))
+        (!rest.is_empty()).then(|| damage(segment.as_ref(), at as u64, rest.len() as u64, &sha256))
     });
     damage.collect()
 }

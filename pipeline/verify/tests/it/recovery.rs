@@ -49,7 +49,7 @@ fn a_tail_torn_at_any_byte_recovers() {
 
         let mut writer = torn.start(ONE_SEGMENT);
         assert!(writer.opened.chain.size() > standing);
-        let recovered = writer.opened.recovered.clone();
+        let recovered = writer.opened.recovered.first().cloned();
         assert_eq!(recovered.is_some(), cut > ends[sealed - 1], "cut at {cut}");
         if let Some(recovered) = recovered {
             assert_eq!(recovered.first, control.sealed);
@@ -92,7 +92,7 @@ fn a_tail_damaged_anywhere_keeps_what_is_before() {
         replace_end(&damaged, &bytes);
         let before = ends.iter().filter(|end| **end <= at).count() as u64;
         let opened = damaged.open().unwrap();
-        let recovered = opened.recovered.unwrap();
+        let recovered = &opened.recovered[0];
         // The edited record itself stands where only its successor, or nobody, can tell.
         assert!(recovered.first + recovered.copied >= before, "byte {at}");
         assert!(recovered.first + recovered.copied <= before + 1 || recovered.damaged.is_none());
@@ -212,7 +212,7 @@ fn an_unsealed_record_outside_any_block_does_not_stand() {
     text.push('\n');
     overwrite(&path, text.as_bytes());
     let mut writer = home.start(ONE_SEGMENT);
-    assert_eq!(writer.opened.recovered.as_ref().unwrap().copied, 0);
+    assert_eq!(writer.opened.recovered[0].copied, 0);
     writer.seal();
     drop(writer);
     // What is left of it is superseded, and equal to no record.
@@ -445,6 +445,6 @@ fn a_forged_tail_without_an_actor_is_set_aside() {
     let to = last.find("},").unwrap() + 2;
     let forged = format!("{before}\n{}{}\n", &last[..from], &last[to..]);
     overwrite(&path, forged.as_bytes());
-    let recovered = home.open().unwrap().recovered.unwrap();
-    assert!(recovered.damaged.is_some());
+    let opened = home.open().unwrap();
+    assert!(opened.recovered[0].damaged.is_some());
 }
