@@ -4,7 +4,7 @@ mod budget;
 mod clients;
 mod failures;
 mod followed;
-mod release;
+pub(crate) mod release;
 mod reload;
 pub(crate) mod rig;
 mod seen;
@@ -25,7 +25,7 @@ fn opened(ledger: &Ledger) -> Vec<String> {
     records.filter_map(|record| Some(record["subject"]["id"].as_str()?.to_owned())).collect()
 }
 
-fn actions(ledger: &Ledger, action: &str) -> Vec<Value> {
+pub(crate) fn actions(ledger: &Ledger, action: &str) -> Vec<Value> {
     ledger.records().into_iter().filter(|record| record["action"] == action).collect()
 }
 

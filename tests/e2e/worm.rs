@@ -5,6 +5,7 @@
 
 mod attacks;
 mod place;
+mod release;
 mod rights;
 mod warden;
 

@@ -1,9 +1,10 @@
 //! The warden: a small process that alone may hold segments by file attributes, which takes `CAP_LINUX_IMMUTABLE`.
 //!
-//! The recorder gives that right up; so whoever takes the recorder over can have more held and nothing lifted. The
+//! The recorder gives that right up; so whoever takes the recorder over can have more held, and nothing lifted early. The
 //! warden takes ten bytes an order over a pipe: what, which of the ledgers that it was told of at its start, and
 //! which segment. It opens the segment itself, so there is nothing outside these directories that an order
-//! could mean. It never takes append-only away; immutable is added to it.
+//! could mean. It takes attributes away from closed segments alone, and not before the retention is over that it
+//! was told of at its start.
 
 mod attributes;
 mod order;
@@ -143,13 +144,15 @@ pub struct Hold {
     state: Arc<Mutex<WormState>>,
     /// The warden, and the ledger's number there.
     by: Option<(Arc<Warden>, u8)>,
+    /// Seconds after which the warden lets a closed segment go; `None`: never.
+    retention_s: Option<u64>,
 }
 
 impl Hold {
     /// Held by nothing but the segments' mode.
     #[must_use]
     pub fn none(state: WormState) -> Self {
-        Self { state: Arc::new(Mutex::new(state)), by: None }
+        Self { state: Arc::new(Mutex::new(state)), by: None, retention_s: None }
     }
 
     /// How that stands.
@@ -159,6 +162,12 @@ impl Hold {
             Some((warden, _)) if warden.has_gone() => WormState::Missing { why: GONE.to_owned() },
             _ => self.known().clone(),
         }
+    }
+
+    /// Whether a closed segment can be removed `retention_s` seconds after its last record.
+    #[must_use]
+    pub fn lets_go_after(&self, retention_s: u64) -> bool {
+        self.by.is_none() || self.retention_s.is_some_and(|least| least <= retention_s)
     }
 
     fn known(&self) -> MutexGuard<'_, WormState> {
@@ -253,12 +262,13 @@ pub fn hold(ledgers: &[Wish]) -> anyhow::Result<Vec<Hold>> {
     }
     let warden = Warden::start(Command::new("/proc/self/exe").arg(VERB), &wards)?;
     let (warden, mut numbers) = (Arc::new(warden), 0..);
-    let hold = |state| match state {
+    let hold = |(wish, state): (&Wish, _)| match state {
         WormState::Held => Hold {
             by: numbers.next().map(|number| (Arc::clone(&warden), number)),
+            retention_s: wish.retention_s,
             ..Hold::none(state)
         },
         other => Hold::none(other),
     };
-    Ok(states.into_iter().map(hold).collect())
+    Ok(ledgers.iter().zip(states).map(hold).collect())
 }

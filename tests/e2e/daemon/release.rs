@@ -24,7 +24,8 @@ fn settings(ledger: &Ledger) -> String {
     )
 }
 
-fn append(ledger: &Ledger, daemon: &Daemon) {
+/// Has the daemon take in enough for several of the smallest segments.
+pub(crate) fn append(ledger: &Ledger, daemon: &Daemon) {
     let events = ledger.home().join("events");
     fs::write(&events, format!("{EVENT}\n").repeat(EVENTS)).expect("events");
     let mut command = ledger.command(&["append", "events"]);

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use graven_capture::Cgroup2;
-use graven_config::{Config, Ledger, Setting, Watch};
+use graven_config::{Config, Ledger, Setting, Watch, Worm};
+use graven_daemon::warden::probe;
 use graven_ledger::{LedgerInfo, Paths};
 
 /// Where systemd looks for units, with those that it made itself (systemd.unit(5)).
@@ -40,6 +41,7 @@ pub(super) fn look(config: &Config) -> Vec<Warning> {
         };
         if machine.ledger(ledger, setting("dir")) {
             machine.key(&ledger.key, setting("key"));
+            machine.worm(ledger, setting("worm"));
         }
         if let Some(mirror) = &ledger.mirror {
             machine.mirror(mirror, setting("mirror"));
@@ -95,6 +97,19 @@ impl Machine {
                 self.warn(setting, found, "name the key that `graven init` made");
             }
             Err(error) => self.unreadable(setting, path, &error),
+        }
+    }
+
+    /// Where holding is required, or a retention is promised that nothing would keep.
+    fn worm(&mut self, ledger: &Ledger, setting: Setting) {
+        let lost = match (ledger.worm, &ledger.release) {
+            (Worm::Required, _) => "the daemon will not start, for sealed segments cannot be held",
+            (Worm::Auto, Some(_)) => "nothing holds segments until `release.retention` is over",
+            _ => return,
+        };
+        if let Err(why) = probe(&Paths::new(&ledger.dir).segments()) {
+            let remedy = "keep it on ext4, xfs or btrfs, and run daemon and check as root with CAP_LINUX_IMMUTABLE";
+            self.warn(setting, format!("{lost}: {why}"), remedy);
         }
     }
 

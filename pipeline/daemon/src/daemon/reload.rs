@@ -57,6 +57,18 @@ impl Daemon {
                 );
             }
         }
+        for ledger in &new.ledgers {
+            let (release, hold) = (&ledger.release, self.holds.get(&ledger.dir));
+            if let Some((release, hold)) = release.as_ref().zip(hold)
+                && !hold.lets_go_after(release.retention_s())
+            {
+                bail!(
+                    "`release.retention` of ledger \"{}\" is shorter than at the start, and its segments are held \
+                     for as long as it was then: `systemctl restart graven`",
+                    ledger.name
+                );
+            }
+        }
         let old = self.config.clone();
         let changes = diff(&old, &new);
         if let Err(failure) = self.change_to(new, &changes).await {
