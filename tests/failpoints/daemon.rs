@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::Shutdown;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -43,8 +44,9 @@ fn append(socket: &Path, ledger: &Path, count: usize) -> Vec<(u64, String)> {
         let request = Request::Append { ledger: ledger.to_owned(), strict: false };
         let mut client = Client::ask(socket, &request).ok()?;
         let Ok(Answer::Ready { .. }) = client.answer() else { return None };
-        writeln!(client.sender().ok()?, "{EVENT}").ok()?;
-        client.finish();
+        let mut sender = client.sender().ok()?;
+        writeln!(sender, "{EVENT}").ok()?;
+        sender.shutdown(Shutdown::Write).ok()?;
         match client.answer() {
             Ok(Answer::Receipt { leaf, seq, .. }) => Some((seq, leaf)),
             _ => None,
@@ -59,7 +61,7 @@ fn a_graph_whose_stage_panicked_is_rebuilt() {
     let ledger = home.ledger().canonicalize().expect("it is there");
     let (config, socket) = (home.dir.path().join("config"), home.dir.path().join("socket"));
     let settings = format!(
-        "[control]\nsocket = {socket:?}\n[[ledger]]\nname = \"one\"\ndir = {ledger:?}\nblock_ms_max = 100\n"
+        "[control]\nsocket = {socket:?}\n[[ledger]]\nname = \"one\"\ndir = {ledger:?}\nworm = \"off\"\nblock_ms_max = 100\n"
     );
     fs::write(&config, settings).expect("settings");
     let daemon = thread::spawn(move || actix::System::new().block_on(graven_daemon::run(&config)));

@@ -58,10 +58,15 @@ pub(super) fn answer(outcome: Result<(), Errno>) -> [u8; ANSWER_BYTES] {
     outcome.map_or_else(Errno::raw_os_error, |()| 0).to_le_bytes()
 }
 
+/// Largest number of an error. Source: `MAX_ERRNO` in the kernel's `include/linux/err.h`.
+const ERRNO_MAX: i32 = 4_095;
+
+/// What an answer says; one that no warden gives is a broken protocol.
 pub(super) fn outcome(answer: [u8; ANSWER_BYTES]) -> Result<(), Errno> {
     match i32::from_le_bytes(answer) {
         0 => Ok(()),
-        errno => Err(Errno::from_raw_os_error(errno)),
+        errno @ 1..=ERRNO_MAX => Err(Errno::from_raw_os_error(errno)),
+        _ => Err(Errno::PROTO),
     }
 }
 
@@ -78,6 +83,9 @@ mod tests {
         assert_eq!(Request::from_bytes([b'x'; REQUEST_BYTES]), None);
         for told in [Ok(()), Err(Errno::PERM)] {
             assert_eq!(outcome(answer(told)), told);
+        }
+        for no_answer in [*b"\nrun", 4_096_i32.to_le_bytes(), (-1_i32).to_le_bytes()] {
+            assert_eq!(outcome(no_answer), Err(Errno::PROTO), "{no_answer:?}");
         }
     }
 }
