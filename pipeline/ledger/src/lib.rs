@@ -51,6 +51,6 @@ pub use release::{
 };
 pub use segment::{SEGMENT_BYTES_MAX, SegmentFile, SegmentWriter, list_segments};
 pub use signer::{Signer, SignerState};
-pub use tiles::{TILE_HASHES, TileReader};
+pub use tiles::{TILE_HASHES, TILE_LEVELS, TileReader, level_hashes};
 pub use tree::{Frontier, Leaves};
 pub use usage::{block_bytes, used_bytes};

@@ -21,16 +21,17 @@ pub(crate) const TILE_BITS: u32 = TILE_HASHES.trailing_zeros();
 const HASH_BYTES: u64 = 32;
 
 /// Levels that a tree of 2^64 leaves has.
-const LEVELS: u32 = u64::BITS / TILE_BITS;
+pub const TILE_LEVELS: u32 = u64::BITS / TILE_BITS;
 
 /// How many hashes level `level` of a tree of `size` leaves has.
-fn level_hashes(size: u64, level: u32) -> u64 {
+#[must_use]
+pub fn level_hashes(size: u64, level: u32) -> u64 {
     size.checked_shr(level * TILE_BITS).unwrap_or(0)
 }
 
 /// Bytes of the tiles of a tree of `size` leaves.
 pub(crate) fn tile_bytes(size: u64) -> u64 {
-    (0..LEVELS).map(|level| level_hashes(size, level) * HASH_BYTES).sum()
+    (0..TILE_LEVELS).map(|level| level_hashes(size, level) * HASH_BYTES).sum()
 }
 
 /// Appends hashes to the tiles.
@@ -58,7 +59,7 @@ impl TileWriter {
         size: u64,
     ) -> Result<Option<Self>, LedgerError> {
         let mut writer = Self::empty(files, paths);
-        for level in 0..LEVELS {
+        for level in 0..TILE_LEVELS {
             let hashes = level_hashes(size, level);
             let path = paths.tile_level(level);
             if hashes == 0 {
@@ -78,7 +79,7 @@ impl TileWriter {
 
     /// Empties the tiles.
     pub(crate) fn create(files: &Files, paths: &Paths) -> Result<Self, LedgerError> {
-        for level in 0..LEVELS {
+        for level in 0..TILE_LEVELS {
             files.remove(&paths.tile_level(level))?;
         }
         Ok(Self::empty(files, paths))

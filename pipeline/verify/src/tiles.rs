@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 
-use graven_ledger::{Paths, TILE_HASHES};
+use graven_ledger::{Paths, TILE_HASHES, TILE_LEVELS, level_hashes};
 use graven_record::Hash;
 
 use crate::findings::{At, Findings};
@@ -11,16 +11,8 @@ use crate::{FaultKind, NoteKind, VerifyError, files};
 
 const HASH_BYTES: u64 = 32;
 
-/// Levels that a tree of 2^64 leaves has.
-const LEVELS: u32 = u64::BITS / TILE_HASHES.trailing_zeros();
-
 /// Bytes of one level held in memory.
 const BUFFER_BYTES: usize = 1 << 16;
-
-/// How many hashes level `level` of a tree of `size` leaves has.
-fn level_hashes(size: u64, level: u32) -> u64 {
-    size.checked_shr(level * TILE_HASHES.trailing_zeros()).unwrap_or(0)
-}
 
 fn name(level: u32) -> String {
     format!("tile/{level}")
@@ -175,7 +167,7 @@ impl Tiles {
 
     /// Notes what the tile files hold beyond the sealed records.
     pub(crate) fn note_longer(&self, findings: &mut Findings) -> Result<(), VerifyError> {
-        for level in 0..LEVELS {
+        for level in 0..TILE_LEVELS {
             let expected = level_hashes(self.sealed, level) * HASH_BYTES;
             let length = files::length(&self.paths.tile_level(level))?;
             if length > expected {
@@ -193,5 +185,5 @@ impl Tiles {
 
 /// True for the name of a tile file.
 pub(crate) fn is_level(name: &str) -> bool {
-    name.parse::<u32>().is_ok_and(|level| level < LEVELS && level.to_string() == name)
+    name.parse::<u32>().is_ok_and(|level| level < TILE_LEVELS && level.to_string() == name)
 }
