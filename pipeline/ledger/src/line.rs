@@ -3,6 +3,8 @@
 use graven_record::canonical::{self, NotCanonical};
 use graven_record::{Hash, RECORD_BYTES_MAX, Timestamp};
 
+use crate::RECOVERED;
+
 /// Why a stored line is not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
@@ -103,6 +105,12 @@ impl<'a> Members<'a> {
         .all(Option::is_some)
     }
 
+    /// Whether it is a `kind: system` of this action.
+    #[must_use]
+    pub fn is_system(&self, action: &str) -> bool {
+        is(self.kind, "system") && is(self.action, action)
+    }
+
     fn slot(&mut self, key: &[u8]) -> Option<&mut Option<&'a [u8]>> {
         Some(match key {
             b"action" => &mut self.action,
@@ -172,8 +180,6 @@ impl Placement {
         let bad = LineError::Member;
         let unsigned =
             |value: Option<&[u8]>, name| value.and_then(canonical::unsigned).ok_or(bad(name));
-        let is =
-            |value: Option<&[u8]>, text| value.is_some_and(|it| canonical::is_string(it, text));
         if !is(members.ledger, origin) {
             return Err(bad("ledger"));
         }
@@ -181,7 +187,6 @@ impl Placement {
         let (earliest, latest) =
             interval(members.timestamp_truetime.ok_or(bad("timestamp_truetime"))?)
                 .ok_or(bad("timestamp_truetime"))?;
-        let is_system = is(members.kind, "system");
         Ok(Self {
             seq: unsigned(members.seq, "seq")?,
             prev: prev.parse().map_err(|_| bad("prev"))?,
@@ -189,15 +194,18 @@ impl Placement {
             earliest,
             latest,
             is_gap: is(members.kind, "gap"),
-            opens_block: is_system && is(members.action, "block.opened"),
-            begins_epoch: is_system && is(members.action, "pipeline.started"),
-            ends_run: is_system && is(members.action, "pipeline.stopped"),
-            is_preamble: is_system
-                && ["block.opened", "ledger.created", "pipeline.started", "recovery.completed"]
-                    .iter()
-                    .any(|action| is(members.action, action)),
+            opens_block: members.is_system("block.opened"),
+            begins_epoch: members.is_system("pipeline.started"),
+            ends_run: members.is_system("pipeline.stopped"),
+            is_preamble: ["block.opened", "ledger.created", "pipeline.started", RECOVERED]
+                .iter()
+                .any(|action| members.is_system(action)),
         })
     }
+}
+
+fn is(value: Option<&[u8]>, text: &str) -> bool {
+    value.is_some_and(|value| canonical::is_string(value, text))
 }
 
 /// Reads `{clock?, earliest, latest}`.

@@ -88,7 +88,7 @@ impl Oldest {
         let mut digested = Digested { file, bytes: 0, sha256: Sha256::new() };
         let mut lines = LineReader::new(&mut digested, RECORD_BYTES_MAX);
         let mut leaves =
-            Leaves { tiles: TileReader::new(paths), next: self.first, read: Vec::new() };
+            Comparison { tiles: TileReader::new(paths), next: self.first, read: Vec::new() };
         let (mut newest, mut last) = (None, None);
         while let Some((at_byte, line)) = lines.next_line().map_err(io("read"))? {
             let seq = leaves.next();
@@ -129,14 +129,14 @@ impl Oldest {
 }
 
 /// Leaf hashes of records in order, held against the tiles by the batch.
-struct Leaves {
+struct Comparison {
     tiles: TileReader,
     /// Index of the first that was not compared yet.
     next: u64,
     read: Vec<Hash>,
 }
 
-impl Leaves {
+impl Comparison {
     fn next(&self) -> u64 {
         self.next + self.read.len() as u64
     }
@@ -283,8 +283,5 @@ fn release_of(record: &[u8]) -> Option<Release> {
     // Few records are: the others cost no parsing.
     memchr::memmem::find(record, RELEASED.as_bytes())?;
     let members = Members::read(record).ok()?;
-    let is = |value: Option<&[u8]>, text: &str| value == Some(format!("\"{text}\"").as_bytes());
-    (is(members.kind, "system") && is(members.action, RELEASED))
-        .then(|| Release::parse(members.detail?))
-        .flatten()
+    members.detail.filter(|_| members.is_system(RELEASED)).and_then(Release::parse)
 }

@@ -123,12 +123,6 @@ impl LineChecker {
             ..error.into()
         })?;
         let shape = shape::check(&members, before);
-        // Nothing is the same as in a record that is not as it should be.
-        *before = if shape.wrong.is_none() && shape.unknown.is_none() {
-            members.clone()
-        } else {
-            Members::default()
-        };
         let raw = members.action.unwrap_or_default();
         let action = *indices.entry(raw).or_insert_with(|| {
             let text = canonical::string(raw).unwrap_or_default();
@@ -141,9 +135,9 @@ impl LineChecker {
             Some(b"\"system\"") => Kind::System,
             _ => Kind::Event,
         };
-        let releases = kind == Kind::System && actions[action] == RELEASED;
-        let creates = kind == Kind::System && actions[action] == "ledger.created";
-        Ok(Entry {
+        let releases = members.is_system(RELEASED);
+        let creates = members.is_system("ledger.created");
+        let entry = Entry {
             placement,
             kind,
             action,
@@ -156,7 +150,11 @@ impl LineChecker {
                 .map(|gap| Box::new(Missing::read(gap))),
             wrong: shape.wrong.map(Into::into),
             unknown: shape.unknown.map(Into::into),
-        })
+        };
+        // Nothing is the same as in a record that is not as it should be.
+        let is_good = entry.wrong.is_none() && entry.unknown.is_none();
+        *before = if is_good { members } else { Members::default() };
+        Ok(entry)
     }
 }
 

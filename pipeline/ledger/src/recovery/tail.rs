@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use graven_record::canonical::is_string;
 use graven_record::{Hash, RECORD_BYTES_MAX, leaf_hash, sha256};
 
 use super::base::Base;
@@ -117,8 +116,7 @@ impl Recovery {
         tail.sealed.extend(chain.replay(&placement, leaf).ok()?);
         tail.leaves.push(leaf);
         tail.last = Some(placement);
-        let is = |value: Option<&[u8]>, text| value.is_some_and(|it| is_string(it, text));
-        if is(members.kind, "system") && is(members.action, RECOVERED) {
+        if members.is_system(RECOVERED) {
             tail.named.extend(members.detail.map(<[u8]>::to_vec));
         }
         Some(placement)
